@@ -1,0 +1,99 @@
+//! Listing a directory tree in key order, a page at a time.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::{Errno, Result};
+
+use super::{files, owner};
+use crate::model::object::ObjectKey;
+use crate::store::Listed;
+
+/// Up to `limit` files whose keys begin with `prefix` and follow `after`.
+pub fn list(root: &OwnedFd, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>> {
+    let mut page = Page { root, prefix, after: after.map_or("", ObjectKey::as_str), limit, found: Vec::new() };
+    // The directory that holds every key with this prefix.
+    let start = prefix.rfind('/').map_or("", |at| &prefix[..at]);
+    page.directory(start)?;
+    Ok(page.found)
+}
+
+struct Page<'a> {
+    root: &'a OwnedFd,
+    prefix: &'a str,
+    after: &'a str,
+    limit: usize,
+    found: Vec<Listed>,
+}
+
+impl Page<'_> {
+    fn directory(&mut self, path: &str) -> Result<()> {
+        let at = if path.is_empty() { "." } else { path };
+        let fd = match rustix::fs::openat(
+            self.root,
+            at,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        ) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            opened => opened?,
+        };
+        for name in self.names(path, Dir::read_from(&fd)?)? {
+            if self.found.len() >= self.limit {
+                return Ok(());
+            }
+            match name.strip_suffix('/') {
+                Some(directory) => self.directory(directory)?,
+                None => self.file(&name)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys in a directory, in order; a directory's ends with a slash, which also puts it in its place among
+    /// keys (`a.b` lies before `a/c`).
+    fn names(&self, path: &str, entries: Dir) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if name == "." || name == ".." || (path.is_empty() && owner::is_private(name.as_bytes())) {
+                continue;
+            }
+            let mut key = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+            let is_directory = match entry.file_type() {
+                FileType::Unknown => {
+                    FileType::from_raw_mode(files::stat(self.root, &key)?.st_mode) == FileType::Directory
+                }
+                known => known == FileType::Directory,
+            };
+            if is_directory {
+                key.push('/');
+            }
+            if self.may_hold(&key) {
+                names.push(key);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Whether a file is wanted, or something in a directory may be.
+    fn may_hold(&self, key: &str) -> bool {
+        let is_directory = key.ends_with('/');
+        let in_prefix = key.starts_with(self.prefix) || (is_directory && self.prefix.starts_with(key));
+        in_prefix && (key > self.after || (is_directory && self.after.starts_with(key)))
+    }
+
+    fn file(&mut self, name: &str) -> Result<()> {
+        let stat = match rustix::fs::statat(self.root, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(()), // removed meanwhile
+            stat => stat?,
+        };
+        if let Some(key) = ObjectKey::parse(name) {
+            let size = u64::try_from(stat.st_size).unwrap_or(0);
+            self.found.push(Listed { key, size, modified: files::modified_ms(&stat) });
+        }
+        Ok(())
+    }
+}
