@@ -1,5 +1,7 @@
 //! The contract that every backend keeps, run against each.
 
+#![allow(clippy::disallowed_methods)]
+
 use std::sync::Arc;
 
 use bytes::Bytes;

@@ -166,5 +166,5 @@ pub fn touch(root: &OwnedFd, path: &str) -> Result<()> {
 /// A file's time in milliseconds since 1970.
 pub fn modified_ms(stat: &Stat) -> u64 {
     let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
-    seconds.saturating_mul(1000) + stat.st_mtime_nsec as u64 / 1_000_000
+    seconds.saturating_mul(1000) + stat.st_mtime_nsec / 1_000_000
 }

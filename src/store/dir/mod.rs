@@ -36,7 +36,7 @@ use crate::model::object::ObjectKey;
 use crate::model::record::{Header, PEEK};
 
 /// Enough for the header and the body of most records; the rest of a larger one is read when it is wanted.
-const FIRST_READ: usize = 64 << 10;
+const FIRST_READ: usize = 68 << 10;
 
 /// A directory with everything in it. Cheap to clone.
 #[derive(Clone)]

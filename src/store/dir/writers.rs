@@ -126,7 +126,7 @@ impl Queue {
         if !waiting.is_empty() {
             let synced = rustix::fs::syncfs(root).map_err(StoreError::from);
             for answer in waiting {
-                answer(synced.as_ref().map(|()| ()));
+                answer(synced.as_ref().copied());
             }
         }
         true

@@ -1,0 +1,97 @@
+//! The body of a record, checked before any of it is given out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Cache;
+use super::chunks::Loaded;
+pub use super::pieces::Pieces;
+use super::record::Record;
+use crate::store::StoreError;
+
+/// Bytes to send.
+pub enum Body {
+    /// All of them.
+    Whole(Bytes),
+    /// Piece by piece.
+    Stream(Pieces),
+}
+
+/// Why a body cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// It does not hold its checksums, or is cut short.
+    #[error("damaged")]
+    Corrupt,
+    /// Its bytes are gone; perhaps the record was replaced meanwhile.
+    #[error("gone")]
+    Gone,
+    /// The store cannot say now.
+    #[error("unavailable")]
+    Unavailable,
+}
+
+impl Cache {
+    /// Opens a record's body. Every byte was checked when this returns; a body of several chunks that are not all in
+    /// memory is read through first.
+    ///
+    /// # Errors
+    /// [`ReadError`]; the record is then not to be served.
+    pub(super) async fn body(self: &Arc<Self>, record: &Arc<Record>) -> Result<Body, ReadError> {
+        if let Some(body) = record.body() {
+            return Ok(Body::Whole(body.clone()));
+        }
+        match record.chunks() {
+            0 => return Ok(Body::Whole(Bytes::new())),
+            1 => {
+                if let Loaded::Chunk(chunk) = self.chunk(record, 0).await? {
+                    return Ok(Body::Whole(chunk));
+                }
+                self.verify(record).await?;
+            }
+            chunks => {
+                let in_memory = |index| record.chunk(index).is_some_and(|place| self.hot.chunk(place.id).is_some());
+                if !(0..chunks).all(in_memory) {
+                    self.verify(record).await?;
+                }
+            }
+        }
+        Ok(Body::Stream(Pieces::new(Arc::clone(self), Arc::clone(record))))
+    }
+
+    /// Waits for a read within its deadline, and lets the breaker know.
+    pub(super) async fn reading<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, ReadError> {
+        self.reading_within(self.settings.read_deadline, read).await
+    }
+
+    pub(super) async fn reading_within<T>(
+        &self,
+        deadline: Duration,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, ReadError> {
+        match tokio::time::timeout(deadline, read).await {
+            Ok(Ok(value)) => {
+                self.reads.succeeded();
+                Ok(value)
+            }
+            Ok(Err(StoreError::NotFound)) => {
+                self.reads.succeeded();
+                Err(ReadError::Gone)
+            }
+            Ok(Err(StoreError::Short)) => {
+                self.reads.succeeded();
+                Err(ReadError::Corrupt)
+            }
+            Ok(Err(e)) => {
+                self.reads.failed("read", &e.to_string());
+                Err(ReadError::Unavailable)
+            }
+            Err(_) => {
+                self.reads.failed("read", "no answer in time");
+                Err(ReadError::Unavailable)
+            }
+        }
+    }
+}

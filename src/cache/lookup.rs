@@ -1,0 +1,216 @@
+//! What is under a key: from memory, or by one flight to the store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::Cache;
+use super::body::{Body, ReadError};
+use super::hot::{Known, Seen};
+use super::record::{Record, SMALL};
+use crate::clock;
+use crate::model::object::ObjectKey;
+use crate::model::record::{Header, HeaderError, MAX_HEADER, State};
+use crate::model::sums::Sums;
+use crate::store::{Durability, Fetched, StoreError, Tag, When};
+
+/// Gradle entries that were not renewed for this long are renewed when they are used, in milliseconds.
+const RENEW_AFTER_MS: u64 = 24 * 3600 * 1000;
+
+/// Which tier answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// Memory.
+    Hot,
+    /// The store.
+    Cold,
+}
+
+/// The outcome of a lookup.
+#[derive(Debug, Clone)]
+pub enum Lookup {
+    /// This record is there.
+    Live(Arc<Record>, Tier),
+    /// Nothing to serve is there.
+    Absent(Tier),
+    /// The store cannot say now.
+    Unavailable,
+}
+
+/// A record with its body, or why there is none.
+pub enum Found {
+    /// The record, its body checked.
+    Hit(Arc<Record>, Body, Tier),
+    /// Nothing to serve.
+    Miss(Tier),
+    /// The store cannot say now.
+    Unavailable,
+}
+
+impl Cache {
+    /// What is under a key.
+    pub async fn lookup(self: &Arc<Self>, key: &ObjectKey) -> Lookup {
+        match self.hot.get(key) {
+            Some(Known::Live(record)) => return Lookup::Live(record, Tier::Hot),
+            Some(Known::Absent) => return Lookup::Absent(Tier::Hot),
+            None => {}
+        }
+        let flight = || {
+            let (cache, key) = (Arc::clone(self), key.clone());
+            async move {
+                if !cache.reads.admits() {
+                    return Lookup::Unavailable;
+                }
+                cache.fetch(&key).await
+            }
+        };
+        self.records.join(key, flight).await.unwrap_or(Lookup::Unavailable)
+    }
+
+    /// A record and its body. What fails its check is marked bad and reads as a miss.
+    pub async fn get(self: &Arc<Self>, key: &ObjectKey) -> Found {
+        // A record that was replaced while its body was opened is looked up once more.
+        for _ in 0..2 {
+            let (record, tier) = match self.lookup(key).await {
+                Lookup::Live(record, tier) => (record, tier),
+                Lookup::Absent(tier) => return Found::Miss(tier),
+                Lookup::Unavailable => return Found::Unavailable,
+            };
+            match self.body(&record).await {
+                Ok(body) => {
+                    self.renew_if_due(&record);
+                    return Found::Hit(record, body, tier);
+                }
+                Err(ReadError::Unavailable) => return Found::Unavailable,
+                Err(damage) => {
+                    self.hot.forget(&record);
+                    if let Lookup::Live(again, _) = self.lookup(key).await
+                        && again.tag() == record.tag()
+                    {
+                        self.mark_bad(key, record.tag(), &damage.to_string()).await;
+                    }
+                }
+            }
+        }
+        Found::Miss(Tier::Cold)
+    }
+
+    /// Reads a record from the store and remembers it.
+    async fn fetch(&self, key: &ObjectKey) -> Lookup {
+        let seen = self.hot.seen(key);
+        let limit = self.store.traits().first_read;
+        let deadline = self.settings.lookup_deadline;
+        let mut read = self.reading_within(deadline, self.store.read(key, limit)).await;
+        let mut decoded = read.as_ref().ok().map(|fetched| Header::decode(&fetched.head));
+        if let (Ok(fetched), Some(Err(HeaderError::Incomplete))) = (&read, &decoded)
+            && fetched.size > limit as u64
+        {
+            // The sums of a very large body do not fit into the first read.
+            read = self.reading_within(deadline, self.store.read(key, MAX_HEADER + 1)).await;
+            decoded = read.as_ref().ok().map(|fetched| Header::decode(&fetched.head));
+        }
+        let fetched = match read {
+            Ok(fetched) => fetched,
+            Err(ReadError::Gone) => return self.absent(key, seen),
+            Err(ReadError::Corrupt | ReadError::Unavailable) => return Lookup::Unavailable,
+        };
+        match decoded {
+            Some(Ok((header, _))) if header.state != State::Live => self.absent(key, seen),
+            Some(Ok((header, start))) => match self.accept(key, header, start, &fetched).await {
+                Ok(record) => {
+                    let record = Arc::new(record);
+                    self.hot.learn(key, Known::Live(Arc::clone(&record)), seen);
+                    Lookup::Live(record, Tier::Cold)
+                }
+                Err(ReadError::Unavailable) => Lookup::Unavailable,
+                Err(damage) => {
+                    self.mark_bad(key, &fetched.tag, &damage.to_string()).await;
+                    Lookup::Absent(Tier::Cold)
+                }
+            },
+            Some(Err(HeaderError::Newer(version))) => {
+                tracing::warn!(%key, version, "a record of a newer larder is left alone and reads as a miss");
+                Lookup::Absent(Tier::Cold)
+            }
+            Some(Err(damage)) => {
+                self.mark_bad(key, &fetched.tag, &damage.to_string()).await;
+                Lookup::Absent(Tier::Cold)
+            }
+            None => Lookup::Unavailable,
+        }
+    }
+
+    /// Checks what can be checked of a record with what was read, and keeps a small body.
+    async fn accept(
+        &self,
+        key: &ObjectKey,
+        header: Header,
+        start: usize,
+        fetched: &Fetched,
+    ) -> Result<Record, ReadError> {
+        let mut body = None;
+        if header.payloads.is_empty() {
+            if fetched.size != start as u64 + header.size {
+                return Err(ReadError::Corrupt);
+            }
+            let size = usize::try_from(header.size).unwrap_or(usize::MAX);
+            if size <= SMALL
+                && let Some(bytes) = fetched.head.get(start..start + size)
+            {
+                if size > 0 && !header.sums.holds(0, bytes) {
+                    return Err(ReadError::Corrupt);
+                }
+                // What readers hold is paid for; a body that the hot budget has no room for is paid from the other.
+                let permit = match self.hot.make_room(size) {
+                    Some(permit) => Some(permit),
+                    None => self.transfers.take(size).await,
+                };
+                body = Some(permit.ok_or(ReadError::Unavailable)?.guard(bytes.to_vec()));
+            }
+        } else if fetched.size != start as u64 {
+            return Err(ReadError::Corrupt);
+        }
+        Ok(Record::new(key.clone(), header, start as u64, fetched.tag.clone(), fetched.modified, body))
+    }
+
+    fn absent(&self, key: &ObjectKey, seen: Seen) -> Lookup {
+        // On a shared store another node may write the key at any moment.
+        if self.store.traits().sole_writer {
+            self.hot.learn(key, Known::Absent, seen);
+        }
+        Lookup::Absent(Tier::Cold)
+    }
+
+    /// Puts a mark in a damaged record's place, so that reads miss until the next store replaces it.
+    async fn mark_bad(&self, key: &ObjectKey, tag: &Tag, damage: &str) {
+        self.metrics.corrupt.inc();
+        tracing::error!(%key, damage, "a damaged record reads as a miss from now on; the next store of it replaces it");
+        let mut header = Header::new(0, Sums::default());
+        header.state = State::Bad;
+        let change = self.hot.change(key);
+        let write =
+            self.store.write(key, vec![Bytes::from(header.encode())], When::Is(tag.clone()), Durability::Process);
+        match tokio::time::timeout(self.settings.lookup_deadline, write).await {
+            Ok(Ok(_)) => change.finish(Known::Absent),
+            Ok(Err(StoreError::Changed)) => change.finish_unknown(),
+            Ok(Err(_)) | Err(_) => {
+                // It is found again after a restart; until then memory knows better than the store.
+                if self.store.traits().sole_writer { change.finish(Known::Absent) } else { change.finish_unknown() }
+            }
+        }
+    }
+
+    /// Renews a record that was not renewed for a day, after its answer.
+    fn renew_if_due(self: &Arc<Self>, record: &Arc<Record>) {
+        if record.claim_renewal(clock::unix_ms(), RENEW_AFTER_MS) {
+            let (cache, record) = (Arc::clone(self), Arc::clone(record));
+            tokio::spawn(async move {
+                match cache.store.renew(record.key(), record.tag()).await {
+                    // On a directory the tag stays; elsewhere a renewal is a new write.
+                    Ok(stamp) if stamp.tag == *record.tag() => {}
+                    _ => cache.hot.forget(&record),
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Hot over cold: what is in memory is answered from there, everything else is fetched once for all who ask.
+
+mod body;
+mod breaker;
+mod budget;
+mod chunks;
+mod flight;
+mod hot;
+mod lookup;
+mod pieces;
+mod record;
+mod upload;
+mod verify;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use body::{Body, Pieces, ReadError};
+pub use budget::Budget;
+pub use lookup::{Found, Lookup, Tier};
+pub use record::Record;
+pub use upload::{Commit, Upload, UploadError};
+
+use self::breaker::Breaker;
+use self::flight::Flights;
+use self::hot::Hot;
+use crate::metrics::Metrics;
+use crate::model::object::ObjectKey;
+use crate::store::{Durability, Store, StoreError, When};
+
+/// The sizes and times of a cache.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bytes of records and chunks kept in memory.
+    pub hot_bytes: usize,
+    /// Bytes of bodies on their way in or out that are not in the hot memory.
+    pub transfer_bytes: usize,
+    /// How long a lookup waits for the store.
+    pub lookup_deadline: Duration,
+    /// How long reading a part of a body may take.
+    pub read_deadline: Duration,
+    /// How long a write waits for the store.
+    pub write_deadline: Duration,
+    /// Whether writes are synced before they are acknowledged.
+    pub durability: Durability,
+}
+
+/// A store with a memory before it. Shared by all requests.
+#[derive(Debug)]
+pub struct Cache {
+    store: Arc<dyn Store>,
+    hot: Hot,
+    transfers: Budget,
+    reads: Breaker,
+    writes: Breaker,
+    records: Flights<ObjectKey, Lookup>,
+    chunk_flights: Flights<chunks::ChunkId, Result<chunks::Loaded, ReadError>>,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+}
+
+impl Cache {
+    /// A cache over `store`, empty at first.
+    pub fn new(store: Arc<dyn Store>, settings: Settings, metrics: Arc<Metrics>) -> Arc<Self> {
+        let limit = |name, bytes: usize| {
+            metrics.memory_limit_bytes.with_label_values(&[name]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        };
+        limit("hot", settings.hot_bytes);
+        limit("transfers", settings.transfer_bytes);
+        Arc::new(Self {
+            hot: Hot::new(settings.hot_bytes),
+            transfers: Budget::new(settings.transfer_bytes),
+            reads: Breaker::new("reads", Arc::clone(&metrics)),
+            writes: Breaker::new("writes", Arc::clone(&metrics)),
+            records: Flights::default(),
+            chunk_flights: Flights::default(),
+            store,
+            settings,
+            metrics,
+        })
+    }
+
+    /// Removes a record; `false` when there was none. Its payloads are left to the sweep, because somebody may be
+    /// reading them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn remove(&self, key: &ObjectKey) -> Result<bool, StoreError> {
+        let was_there = match self.store.read(key, 1).await {
+            Ok(_) => true,
+            Err(StoreError::NotFound) => false,
+            Err(e) => return Err(e),
+        };
+        let change = self.hot.change(key);
+        let removed = self.store.remove(key, When::Always).await;
+        change.finish_unknown();
+        removed.map(|()| was_there)
+    }
+
+    /// Copies what the memory knows of itself into the metrics.
+    pub fn observe(&self) {
+        let used = |name, budget: &Budget| {
+            let used = i64::try_from(budget.used()).unwrap_or(i64::MAX);
+            self.metrics.memory_used_bytes.with_label_values(&[name]).set(used);
+        };
+        used("hot", self.hot.budget());
+        used("transfers", &self.transfers);
+        let (records, chunks) = self.hot.items();
+        let items = |kind, n: u64| self.metrics.memory_items.with_label_values(&[kind]).set(n.cast_signed());
+        items("records", records);
+        items("chunks", chunks);
+    }
+}

@@ -1,0 +1,251 @@
+//! A body on its way in: in memory up to 1 MiB while there is room, else spooled into a payload as it arrives.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use super::Cache;
+use super::budget::{FLOOR, Permit};
+use super::hot::Known;
+use super::record::{Record, SMALL};
+use crate::clock::new_ulid;
+use crate::model::INLINE;
+use crate::model::metadata::Task;
+use crate::model::object::ObjectKey;
+use crate::model::record::{Header, Payload, Writer};
+use crate::model::sums::{Sums, SumsBuilder};
+use crate::store::{PayloadWriter, StoreError, When};
+
+const LARGEST_PIECE: usize = 512 << 10;
+
+/// What goes into a record beside the body.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// Who wrote it.
+    pub writer: Writer,
+    /// What METADATA told.
+    pub task: Option<Task>,
+}
+
+/// Why a body was not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UploadError {
+    /// The store is full.
+    #[error("no space left")]
+    NoSpace,
+    /// The store does not take it now, or not in time.
+    #[error("unavailable")]
+    Unavailable,
+}
+
+/// A body that is being received. Dropped before it is committed, it leaves nothing.
+pub struct Upload {
+    cache: Arc<Cache>,
+    key: ObjectKey,
+    state: State,
+    size: u64,
+}
+
+enum State {
+    /// All of it in one buffer, for as long as it fits into what was paid for.
+    Buffered {
+        buffer: Vec<u8>,
+        room: usize,
+        permit: Permit,
+    },
+    Spooled(Spool),
+    /// An error ended it.
+    Failed,
+}
+
+struct Spool {
+    writer: Box<dyn PayloadWriter>,
+    payload: ObjectKey,
+    sums: SumsBuilder,
+    pending: Vec<Bytes>,
+    pending_bytes: usize,
+    /// How much is gathered before it is written: the floor, or more while memory allows.
+    piece: usize,
+    extra: Option<Permit>,
+    _floor: Permit,
+}
+
+impl Cache {
+    /// Begins to receive the body of a record. `declared` is its length where the client told it.
+    ///
+    /// # Errors
+    /// [`UploadError::Unavailable`] when there is no memory for it within the write deadline, or the store has
+    /// failed repeatedly.
+    pub async fn upload(self: &Arc<Self>, key: ObjectKey, declared: Option<u64>) -> Result<Upload, UploadError> {
+        if !self.writes.admits() {
+            return Err(UploadError::Unavailable);
+        }
+        let whole = declared.filter(|&size| size <= INLINE).and_then(|size| usize::try_from(size).ok());
+        let (room, permit) = match whole {
+            Some(size) if size > FLOOR => match self.transfers.try_extra(size) {
+                Some(permit) => (size, permit),
+                None => (FLOOR, self.floor(FLOOR).await?),
+            },
+            Some(size) => (size, self.floor(size).await?),
+            None => (FLOOR, self.floor(FLOOR).await?),
+        };
+        let state = State::Buffered { buffer: Vec::with_capacity(room), room, permit };
+        Ok(Upload { cache: Arc::clone(self), key, state, size: 0 })
+    }
+
+    async fn floor(&self, bytes: usize) -> Result<Permit, UploadError> {
+        let taken = timeout(self.settings.write_deadline, self.transfers.take(bytes)).await;
+        taken.ok().flatten().ok_or(UploadError::Unavailable)
+    }
+
+    /// Waits for a write within its deadline, and lets the breaker know.
+    async fn writing<T>(&self, write: impl Future<Output = Result<T, StoreError>>) -> Result<T, UploadError> {
+        match timeout(self.settings.write_deadline, write).await {
+            Ok(Ok(value)) => {
+                self.writes.succeeded();
+                Ok(value)
+            }
+            Ok(Err(StoreError::NoSpace)) => {
+                self.writes.succeeded();
+                Err(UploadError::NoSpace)
+            }
+            Ok(Err(e)) => {
+                self.writes.failed("write", &e.to_string());
+                Err(UploadError::Unavailable)
+            }
+            Err(_) => {
+                self.writes.failed("write", "no answer in time");
+                Err(UploadError::Unavailable)
+            }
+        }
+    }
+}
+
+impl Upload {
+    /// Bytes received so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Takes the next bytes of the body.
+    ///
+    /// # Errors
+    /// [`UploadError`]; nothing of the body will be kept.
+    pub async fn push(&mut self, bytes: Bytes) -> Result<(), UploadError> {
+        self.size += bytes.len() as u64;
+        if let State::Buffered { buffer, room, .. } = &mut self.state {
+            if buffer.len() + bytes.len() <= *room {
+                buffer.extend_from_slice(&bytes);
+                return Ok(());
+            }
+            self.spool().await?;
+        }
+        let State::Spooled(spool) = &mut self.state else { return Err(UploadError::Unavailable) };
+        spool.sums.update(&bytes);
+        spool.pending_bytes += bytes.len();
+        spool.pending.push(bytes);
+        if spool.pending_bytes >= spool.piece {
+            spool.flush(&self.cache).await?;
+        }
+        Ok(())
+    }
+
+    /// Goes on in a payload of the store: the body is too large for memory.
+    async fn spool(&mut self) -> Result<(), UploadError> {
+        let payload = self.key.beside(new_ulid());
+        let writer = self.cache.writing(self.cache.store.create(&payload)).await?;
+        let State::Buffered { buffer, permit, .. } = std::mem::replace(&mut self.state, State::Failed) else {
+            return Err(UploadError::Unavailable);
+        };
+        let mut spool = Spool {
+            writer,
+            payload,
+            sums: SumsBuilder::default(),
+            pending_bytes: buffer.len(),
+            pending: Vec::new(),
+            piece: FLOOR,
+            extra: None,
+            _floor: permit,
+        };
+        spool.sums.update(&buffer);
+        spool.pending.push(Bytes::from(buffer));
+        spool.flush(&self.cache).await?;
+        self.state = State::Spooled(spool);
+        Ok(())
+    }
+
+    /// Makes the record appear with this body, whole. Once begun it is carried to its end, also when the caller goes
+    /// away: the client may have sent everything and be gone.
+    ///
+    /// Gives whether memory knew the key with other bytes.
+    ///
+    /// # Errors
+    /// [`UploadError`]; the record is then what it was before, or, after [`UploadError::Unavailable`], perhaps this.
+    pub async fn commit(self, commit: Commit) -> Result<bool, UploadError> {
+        let task = tokio::spawn(self.finish(commit));
+        task.await.unwrap_or(Err(UploadError::Unavailable))
+    }
+
+    async fn finish(self, commit: Commit) -> Result<bool, UploadError> {
+        let Self { cache, key, state, size } = self;
+        let durability = cache.settings.durability;
+        let (mut header, body, payload) = match state {
+            State::Buffered { buffer, permit, .. } => {
+                let header = Header::new(size, Sums::of(&buffer));
+                (header, Some(permit.guard(buffer)), None)
+            }
+            State::Spooled(mut spool) => {
+                spool.flush(&cache).await?;
+                cache.writing(spool.writer.finish(durability)).await?;
+                let mut header = Header::new(size, spool.sums.finish());
+                header.payloads.push(Payload { key: spool.payload.clone(), size });
+                (header, None, Some(spool.payload))
+            }
+            State::Failed => return Err(UploadError::Unavailable),
+        };
+        header.writer = commit.writer;
+        header.task = commit.task;
+        let differs = match cache.hot.get(&key) {
+            Some(Known::Live(old)) => old.header.size != size || old.header.sums != header.sums,
+            _ => false,
+        };
+        let encoded = Bytes::from(header.encode());
+        let start = encoded.len() as u64;
+        let parts = std::iter::once(encoded).chain(body.clone()).collect();
+        let change = cache.hot.change(&key);
+        match cache.writing(cache.store.write(&key, parts, When::Always, durability)).await {
+            Ok(stamp) => {
+                // A small body stays in memory in a buffer of its own, paid from the hot budget.
+                let small = body.filter(|body| body.len() <= SMALL);
+                let kept = small.and_then(|body| Some(cache.hot.make_room(body.len())?.guard(body.to_vec())));
+                let record = Record::new(key, header, start, stamp.tag, stamp.modified, kept);
+                change.finish(Known::Live(Arc::new(record)));
+                Ok(differs)
+            }
+            Err(error) => {
+                change.finish_unknown();
+                // Only what certainly no record names is removed here; the rest is the sweep's.
+                if let (UploadError::NoSpace, Some(payload)) = (error, payload) {
+                    let _ = cache.store.remove(&payload, When::Always).await;
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Spool {
+    /// Writes what was gathered, and looks how much may be gathered next.
+    async fn flush(&mut self, cache: &Cache) -> Result<(), UploadError> {
+        if !self.pending.is_empty() {
+            let parts = std::mem::take(&mut self.pending);
+            self.pending_bytes = 0;
+            cache.writing(self.writer.append(parts)).await?;
+        }
+        self.extra = None;
+        self.extra = cache.transfers.try_extra(LARGEST_PIECE - FLOOR);
+        self.piece = if self.extra.is_some() { LARGEST_PIECE } else { FLOOR };
+        Ok(())
+    }
+}

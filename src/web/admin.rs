@@ -1,0 +1,46 @@
+//! The admin API.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, Response, StatusCode};
+use serde_json::json;
+
+use super::{Node, answer, caller};
+use crate::auth::{Access, Target};
+
+/// `GET /api/v1/misses`: the last lookups that missed, the newest first.
+pub async fn misses(State(node): State<Arc<Node>>, request: Request<Body>) -> Response<Body> {
+    if let Err(refusal) = admin_only(&node, &request.map(drop)).await {
+        return refusal;
+    }
+    let misses: Vec<_> = node
+        .misses
+        .all()
+        .into_iter()
+        .map(|miss| {
+            json!({
+                "at_ms": miss.at,
+                "namespace": miss.namespace,
+                "key": miss.key,
+                "user": miss.identity.name(),
+                "reason": miss.reason.as_str(),
+            })
+        })
+        .collect();
+    answer::json(StatusCode::OK, &json!({ "misses": misses }))
+}
+
+/// Lets admins of everything pass.
+async fn admin_only(node: &Node, request: &Request<()>) -> Result<(), Response<Body>> {
+    let Ok(identity) = caller::identify(node, request).await else { return Err(answer::challenge()) };
+    if identity.may(Access::Admin, Target::Node) {
+        Ok(())
+    } else if identity.is_anonymous() {
+        Err(answer::challenge())
+    } else {
+        let message = "this needs a user with an admin grant over everything, such as \"gradle:**=admin\"";
+        Err(answer::api_error(StatusCode::FORBIDDEN, message))
+    }
+}

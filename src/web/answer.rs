@@ -1,0 +1,104 @@
+//! Answers that are the same everywhere.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::response::IntoResponse;
+use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
+
+use super::Node;
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// An answer without a body.
+pub fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    if status != StatusCode::NO_CONTENT {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    response
+}
+
+/// An answer in plain text.
+pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (header::CACHE_CONTROL, NO_STORE),
+    ];
+    (status, headers, text.into()).into_response()
+}
+
+/// An answer in JSON.
+pub fn json(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    let headers =
+        [(header::CONTENT_TYPE, HeaderValue::from_static("application/json")), (header::CACHE_CONTROL, NO_STORE)];
+    (status, headers, format!("{value:#}\n")).into_response()
+}
+
+/// An error of the admin API: what happened, and what to do next.
+pub fn api_error(status: StatusCode, message: &str) -> Response<Body> {
+    json(status, &serde_json::json!({ "error": message }))
+}
+
+/// 401 with the challenge that clients without preemptive credentials wait for (RFC 7617, section 2).
+pub fn challenge() -> Response<Body> {
+    let mut response = empty(StatusCode::UNAUTHORIZED);
+    let basic = HeaderValue::from_static("Basic realm=\"larder\", charset=\"UTF-8\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, basic);
+    response
+}
+
+/// Adds a header.
+pub fn with(mut response: Response<Body>, name: HeaderName, value: HeaderValue) -> Response<Body> {
+    response.headers_mut().insert(name, value);
+    response
+}
+
+/// Tells the client, and the server, that this connection ends here: the request's body was not read.
+pub fn closing(response: Response<Body>) -> Response<Body> {
+    with(response, header::CONNECTION, HeaderValue::from_static("close"))
+}
+
+pub async fn no_such_page(uri: Uri) -> Response<Body> {
+    let path: String = uri.path().chars().take(200).collect();
+    text(
+        StatusCode::NOT_FOUND,
+        format!("There is nothing at {path}. The build cache is at /cache/, figures are at / and at /metrics.\n"),
+    )
+}
+
+pub async fn wrong_method(method: Method) -> Response<Body> {
+    let answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not possible here; use GET.\n"));
+    with(answer, header::ALLOW, HeaderValue::from_static("GET, HEAD"))
+}
+
+pub fn internal_error() -> Response<Body> {
+    closing(text(StatusCode::INTERNAL_SERVER_ERROR, "larder made a mistake; its log says more.\n"))
+}
+
+/// Turns a panic into `answer`, counts it and logs it.
+pub fn catch_panic(node: Arc<Node>, answer: fn() -> Response<Body>) -> CatchPanicLayer<OnPanic> {
+    CatchPanicLayer::custom(OnPanic { node, answer })
+}
+
+/// What is done about a panic.
+#[derive(Clone)]
+pub struct OnPanic {
+    node: Arc<Node>,
+    answer: fn() -> Response<Body>,
+}
+
+impl ResponseForPanic for OnPanic {
+    type ResponseBody = Body;
+
+    fn response_for_panic(&mut self, cause: Box<dyn Any + Send + 'static>) -> Response<Body> {
+        let text = cause.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        self.node.parts.metrics.panics.inc();
+        tracing::error!(panic = text, "a request's handler panicked; please report it");
+        (self.answer)()
+    }
+}

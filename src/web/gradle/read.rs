@@ -1,0 +1,134 @@
+//! `GET` and `HEAD`: 200 with a whole, checked body, or 404, or 401.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use futures_util::stream;
+
+use super::entry;
+use crate::auth::{Access, Identity, Target};
+use crate::cache::{self, Found, Lookup, Pieces, Tier};
+use crate::model::entry::EntryName;
+use crate::model::record::Header;
+use crate::web::misses::Reason;
+use crate::web::status::human_seconds;
+use crate::web::{Node, answer, caller};
+
+const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+/// `GET`: 1. the name, 2. who asks and whether they may, 3. the record and its checked body, 4. the answer.
+pub async fn get(State(node): State<Arc<Node>>, request: Request<Body>) -> Response<Body> {
+    let begun = Instant::now();
+    let request = request.map(drop);
+    let (name, identity) = match admit(&node, &request).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
+    };
+    match node.parts.cache.get(&name.object()).await {
+        Found::Hit(record, body, tier) => {
+            count_hit(&node, &record.header, &identity);
+            node.handles.hit(tier).observe(begun.elapsed().as_secs_f64());
+            hit(&record.header, send(body))
+        }
+        Found::Miss(tier) => miss(&node, name, identity, Reason::Absent, begun, tier),
+        Found::Unavailable => miss(&node, name, identity, Reason::Unavailable, begun, Tier::Cold),
+    }
+}
+
+/// `HEAD`: like `GET` without the body; the body is not checked, because none is sent.
+pub async fn head(State(node): State<Arc<Node>>, request: Request<Body>) -> Response<Body> {
+    let begun = Instant::now();
+    let request = request.map(drop);
+    let (name, identity) = match admit(&node, &request).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
+    };
+    match node.parts.cache.lookup(&name.object()).await {
+        Lookup::Live(record, _) => hit(&record.header, Body::empty()),
+        Lookup::Absent(tier) => miss(&node, name, identity, Reason::Absent, begun, tier),
+        Lookup::Unavailable => miss(&node, name, identity, Reason::Unavailable, begun, Tier::Cold),
+    }
+}
+
+/// The entry and who asks for it, or the answer to those who may not. What is no name is a miss; a namespace that a
+/// user may not read is one, too, because any other answer would cost the build its cache.
+async fn admit<'r>(node: &Node, request: &'r Request<()>) -> Result<(EntryName<'r>, Arc<Identity>), Response<Body>> {
+    let identity = caller::identify(node, request).await.map_err(|_| answer::challenge())?;
+    let Some(name) = entry(request) else { return Err(answer::empty(StatusCode::NOT_FOUND)) };
+    if identity.may(Access::Read, Target::Gradle(name.namespace())) {
+        return Ok((name, identity));
+    }
+    if identity.is_anonymous() {
+        return Err(answer::challenge());
+    }
+    Err(miss(node, name, identity, Reason::Refused, Instant::now(), Tier::Hot))
+}
+
+fn hit(header: &Header, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, OCTETS);
+    // Always a length: a body that breaks off is then told from a whole one.
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(header.size));
+    response
+}
+
+fn send(body: cache::Body) -> Body {
+    match body {
+        cache::Body::Whole(bytes) => Body::from(bytes),
+        cache::Body::Stream(pieces) => Body::from_stream(stream::unfold(Some(pieces), next_piece)),
+    }
+}
+
+/// An error ends the stream, and with it the connection.
+async fn next_piece(pieces: Option<Pieces>) -> Option<(Result<bytes::Bytes, cache::ReadError>, Option<Pieces>)> {
+    let mut pieces = pieces?;
+    match pieces.next().await? {
+        Ok(piece) => Some((Ok(piece), Some(pieces))),
+        Err(e) => {
+            tracing::error!(error = %e, "a body could not be finished; the connection is closed");
+            Some((Err(e), None))
+        }
+    }
+}
+
+fn miss(
+    node: &Node,
+    name: EntryName<'_>,
+    identity: Arc<Identity>,
+    reason: Reason,
+    begun: Instant,
+    tier: Tier,
+) -> Response<Body> {
+    node.parts.metrics.misses.inc();
+    if reason == Reason::Unavailable {
+        node.parts.metrics.lookup_failures.inc();
+    }
+    node.misses.add(name.namespace(), name.key(), identity, reason);
+    node.handles.miss(tier).observe(begun.elapsed().as_secs_f64());
+    answer::empty(StatusCode::NOT_FOUND)
+}
+
+fn count_hit(node: &Node, header: &Header, identity: &Identity) {
+    node.parts.metrics.hits.inc();
+    node.handles.bytes_out.inc_by(header.size);
+    let task = header.task.as_ref();
+    let saved = task.map_or(0.0, |task| task.execution_ms as f64 / 1000.0);
+    if saved > 0.0 {
+        node.parts.metrics.saved_seconds.inc_by(saved);
+    }
+    let (path, user) = (task.map_or("an entry", |task| task.path.as_str()), shown(identity));
+    if node.handles.is_first_hit() {
+        tracing::info!("first hit: {path}, saved {}, user {user}", human_seconds(saved));
+    } else {
+        tracing::debug!("hit {path}, saved {}, user {user}", human_seconds(saved));
+    }
+}
+
+/// A user's name as it is logged.
+pub fn shown(identity: &Identity) -> &str {
+    if identity.is_anonymous() { "anonymous" } else { identity.name() }
+}
