@@ -141,8 +141,9 @@ impl Handler for Service {
 
 /// What runs beside the traffic: the count of what is stored, and the figures of the file system.
 async fn keep_house(store: Arc<dyn Store>, usage: Arc<Usage>, metrics: Arc<Metrics>, save_every: Duration) {
-    if let Err(e) = usage::restore(store.as_ref(), &usage).await {
-        tracing::warn!(error = %e, "how full the store is stays unknown until the next start");
+    while let Err(e) = usage::restore(store.as_ref(), &usage).await {
+        tracing::warn!(error = %e, "how full the store is cannot be read yet; trying again");
+        tokio::time::sleep(OBSERVE_EVERY).await;
     }
     let mut saved: Option<Figures> = usage.figures();
     let mut last_save = tokio::time::Instant::now();

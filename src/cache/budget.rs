@@ -62,19 +62,19 @@ impl Budget {
 
 impl Permit {
     /// Ties this permit to a buffer: it is given back when the last slice of the buffer is dropped.
-    pub fn guard(self, buffer: Vec<u8>) -> Bytes {
+    pub fn guard(self, buffer: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Charged { buffer, _permit: self })
     }
 }
 
-struct Charged {
-    buffer: Vec<u8>,
+struct Charged<B> {
+    buffer: B,
     _permit: Permit,
 }
 
-impl AsRef<[u8]> for Charged {
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Charged<B> {
     fn as_ref(&self) -> &[u8] {
-        &self.buffer
+        self.buffer.as_ref()
     }
 }
 

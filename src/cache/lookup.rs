@@ -53,6 +53,7 @@ impl Cache {
         match self.hot.get(key) {
             Some(Known::Live(record)) => return Lookup::Live(record, Tier::Hot),
             Some(Known::Absent) => return Lookup::Absent(Tier::Hot),
+            None if self.store.is_absent(key) => return Lookup::Absent(Tier::Hot),
             None => {}
         }
         let flight = || {

@@ -48,10 +48,16 @@ pub struct Upload {
 }
 
 enum State {
-    /// All of it in one buffer, for as long as it fits into what was paid for.
-    Buffered {
+    /// A small body in one buffer.
+    Small {
         buffer: Vec<u8>,
-        room: usize,
+        permit: Permit,
+    },
+    /// A larger one in the buffers that it came in, for as long as it fits into what was paid for.
+    Gathered {
+        parts: Vec<Bytes>,
+        sums: SumsBuilder,
+        room: u64,
         permit: Permit,
     },
     Spooled(Spool),
@@ -81,16 +87,20 @@ impl Cache {
         if !self.writes.admits() {
             return Err(UploadError::Unavailable);
         }
-        let whole = declared.filter(|&size| size <= INLINE).and_then(|size| usize::try_from(size).ok());
-        let (room, permit) = match whole {
-            Some(size) if size > FLOOR => match self.transfers.try_extra(size) {
-                Some(permit) => (size, permit),
-                None => (FLOOR, self.floor(FLOOR).await?),
-            },
-            Some(size) => (size, self.floor(size).await?),
-            None => (FLOOR, self.floor(FLOOR).await?),
+        let known = declared.and_then(|size| usize::try_from(size).ok());
+        let state = match known {
+            Some(size) if size <= SMALL => {
+                State::Small { buffer: Vec::with_capacity(size), permit: self.floor(size).await? }
+            }
+            _ => {
+                let whole = known.filter(|&size| size as u64 <= INLINE);
+                let (room, permit) = match whole.and_then(|size| Some((size, self.transfers.try_extra(size)?))) {
+                    Some(paid) => paid,
+                    None => (FLOOR, self.floor(FLOOR).await?),
+                };
+                State::Gathered { parts: Vec::new(), sums: SumsBuilder::default(), room: room as u64, permit }
+            }
         };
-        let state = State::Buffered { buffer: Vec::with_capacity(room), room, permit };
         Ok(Upload { cache: Arc::clone(self), key, state, size: 0 })
     }
 
@@ -134,12 +144,19 @@ impl Upload {
     /// [`UploadError`]; nothing of the body will be kept.
     pub async fn push(&mut self, bytes: Bytes) -> Result<(), UploadError> {
         self.size += bytes.len() as u64;
-        if let State::Buffered { buffer, room, .. } = &mut self.state {
-            if buffer.len() + bytes.len() <= *room {
+        match &mut self.state {
+            State::Small { buffer, .. } if self.size <= buffer.capacity() as u64 => {
                 buffer.extend_from_slice(&bytes);
                 return Ok(());
             }
-            self.spool().await?;
+            State::Gathered { parts, sums, room, .. } if self.size <= *room => {
+                sums.update(&bytes);
+                parts.push(bytes);
+                return Ok(());
+            }
+            State::Spooled(_) => {}
+            State::Small { .. } | State::Gathered { .. } => self.spool().await?,
+            State::Failed => return Err(UploadError::Unavailable),
         }
         let State::Spooled(spool) = &mut self.state else { return Err(UploadError::Unavailable) };
         spool.sums.update(&bytes);
@@ -155,21 +172,14 @@ impl Upload {
     async fn spool(&mut self) -> Result<(), UploadError> {
         let payload = self.key.beside(new_ulid());
         let writer = self.cache.writing(self.cache.store.create(&payload)).await?;
-        let State::Buffered { buffer, permit, .. } = std::mem::replace(&mut self.state, State::Failed) else {
-            return Err(UploadError::Unavailable);
+        let (pending, sums, permit) = match std::mem::replace(&mut self.state, State::Failed) {
+            State::Gathered { parts, sums, permit, .. } => (parts, sums, permit),
+            // More than was declared: HTTP does not let that happen.
+            State::Small { .. } | State::Spooled(_) | State::Failed => return Err(UploadError::Unavailable),
         };
-        let mut spool = Spool {
-            writer,
-            payload,
-            sums: SumsBuilder::default(),
-            pending_bytes: buffer.len(),
-            pending: Vec::new(),
-            piece: FLOOR,
-            extra: None,
-            _floor: permit,
-        };
-        spool.sums.update(&buffer);
-        spool.pending.push(Bytes::from(buffer));
+        let pending_bytes = pending.iter().map(Bytes::len).sum();
+        let mut spool =
+            Spool { writer, payload, sums, pending_bytes, pending, piece: FLOOR, extra: None, _floor: permit };
         spool.flush(&self.cache).await?;
         self.state = State::Spooled(spool);
         Ok(())
@@ -190,17 +200,27 @@ impl Upload {
     async fn finish(self, commit: Commit) -> Result<bool, UploadError> {
         let Self { cache, key, state, size } = self;
         let durability = cache.settings.durability;
+        let mut small = None;
         let (mut header, body, payload) = match state {
-            State::Buffered { buffer, permit, .. } => {
+            State::Small { buffer, permit } => {
                 let header = Header::new(size, Sums::of(&buffer));
-                (header, Some(permit.guard(buffer)), None)
+                let body = permit.guard(buffer);
+                small = Some(body.clone());
+                (header, vec![body], None)
+            }
+            State::Gathered { mut parts, sums, permit, .. } => {
+                // A write that hangs keeps what it was given, and the permit with it.
+                if let Some(first) = parts.first_mut() {
+                    *first = permit.guard(std::mem::take(first));
+                }
+                (Header::new(size, sums.finish()), parts, None)
             }
             State::Spooled(mut spool) => {
                 spool.flush(&cache).await?;
                 cache.writing(spool.writer.finish(durability)).await?;
                 let mut header = Header::new(size, spool.sums.finish());
                 header.payloads.push(Payload { key: spool.payload.clone(), size });
-                (header, None, Some(spool.payload))
+                (header, Vec::new(), Some(spool.payload))
             }
             State::Failed => return Err(UploadError::Unavailable),
         };
@@ -212,15 +232,17 @@ impl Upload {
         };
         let encoded = Bytes::from(header.encode());
         let start = encoded.len() as u64;
-        let parts = std::iter::once(encoded).chain(body.clone()).collect();
+        let parts = std::iter::once(encoded).chain(body).collect();
         let change = cache.hot.change(&key);
         match cache.writing(cache.store.write(&key, parts, When::Always, durability)).await {
-            Ok(stamp) => {
-                // A small body stays in memory in a buffer of its own, paid from the hot budget.
-                let small = body.filter(|body| body.len() <= SMALL);
-                let kept = small.and_then(|body| Some(cache.hot.make_room(body.len())?.guard(body.to_vec())));
-                let record = Record::new(key, header, start, stamp.tag, stamp.modified, kept);
+            Ok(stamp) if cache.store.traits().keep_writes => {
+                let room = |body: Bytes| Some(cache.hot.make_room(body.len())?.guard(body.to_vec()));
+                let record = Record::new(key, header, start, stamp.tag, stamp.modified, small.and_then(room));
                 change.finish(Known::Live(Arc::new(record)));
+                Ok(differs)
+            }
+            Ok(_) => {
+                change.finish_unknown();
                 Ok(differs)
             }
             Err(error) => {

@@ -13,7 +13,7 @@ use super::properties;
 pub const HEAD: usize = 8 << 10;
 const TAR_BLOCK: usize = 512;
 /// METADATA holds a dozen short properties; of a longer one only the beginning is read.
-const MAX_INFLATED: usize = 8 << 10;
+const MAX_INFLATED: usize = 4 << 10;
 
 /// The Gradle task whose outputs an entry holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub fn read_task(head: &[u8]) -> Option<Task> {
     thread_local! {
         // Inflating needs 40 KiB of state; a thread keeps it from one entry to the next.
         static STATE: RefCell<(Decompress, Vec<u8>)> =
-            RefCell::new((Decompress::new(false), Vec::with_capacity(TAR_BLOCK + MAX_INFLATED)));
+            RefCell::new((Decompress::new(false), Vec::with_capacity(MAX_INFLATED)));
     }
     let deflated = after_gzip_header(head)?;
     STATE.with_borrow_mut(|(inflate, out)| {
@@ -74,15 +74,30 @@ pub fn after_gzip_header(bytes: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-fn parse_tar(tar: &[u8]) -> Option<Task> {
-    let (header, content) = tar.split_at_checked(TAR_BLOCK)?;
-    if !header.starts_with(b"METADATA\0") {
-        return None;
+/// Members that only describe the next one (POSIX pax, section "pax Header Block"): Gradle 4.4.1 already writes one
+/// with the modification time before METADATA.
+const DESCRIBING: [u8; 3] = [b'x', b'g', b'L'];
+const MAX_DESCRIBING: usize = 4;
+
+fn parse_tar(mut tar: &[u8]) -> Option<Task> {
+    for _ in 0..=MAX_DESCRIBING {
+        let (header, content) = tar.split_at_checked(TAR_BLOCK)?;
+        let size = std::str::from_utf8(&header[124..136]).ok()?;
+        let size = usize::from_str_radix(size.trim_matches([' ', '\0']), 8).ok()?;
+        if header.starts_with(b"METADATA\0") {
+            return Some(parse_metadata(&content[..content.len().min(size)]));
+        }
+        if !DESCRIBING.contains(&header[156]) {
+            return None;
+        }
+        tar = content.get(size.checked_next_multiple_of(TAR_BLOCK)?..)?;
     }
-    let size = std::str::from_utf8(&header[124..136]).ok()?;
-    let size = usize::from_str_radix(size.trim_matches([' ', '\0']), 8).ok()?;
+    None
+}
+
+fn parse_metadata(content: &[u8]) -> Task {
     // Properties.store writes Latin-1 with escapes; what is not UTF-8 cannot be one of the keys that are read.
-    let text = String::from_utf8_lossy(&content[..content.len().min(size)]);
+    let text = String::from_utf8_lossy(content);
     let mut task = Task::default();
     for (key, value) in properties::pairs(&text) {
         match key.as_str() {
@@ -93,7 +108,7 @@ fn parse_tar(tar: &[u8]) -> Option<Task> {
             _ => {}
         }
     }
-    Some(task)
+    task
 }
 
 /// A client chooses these texts; a record keeps at most 256 bytes of each, without control characters.
@@ -116,6 +131,7 @@ pub(crate) mod tests {
     /// An entry as Gradle packs it, with `extra` bytes of outputs behind the METADATA.
     pub(crate) fn entry(properties: &str, extra: &[u8]) -> Vec<u8> {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&member("./PaxHeaders.X/METADATA", b'x', b"28 mtime=1795339739.4439040\n")).unwrap();
         gzip.write_all(&tar("METADATA", properties.as_bytes())).unwrap();
         gzip.write_all(&tar("tree-outputFile", extra)).unwrap();
         gzip.write_all(&[0; 1024]).unwrap();
@@ -123,11 +139,15 @@ pub(crate) mod tests {
     }
 
     fn tar(name: &str, content: &[u8]) -> Vec<u8> {
+        member(name, b'0', content)
+    }
+
+    fn member(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
         let mut block = vec![0u8; TAR_BLOCK];
         block[..name.len()].copy_from_slice(name.as_bytes());
         let size = format!("{:011o}\0", content.len());
         block[124..136].copy_from_slice(size.as_bytes());
-        block[156] = b'0';
+        block[156] = kind;
         block.extend_from_slice(content);
         block.resize(block.len().next_multiple_of(TAR_BLOCK), 0);
         block

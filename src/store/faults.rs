@@ -86,6 +86,10 @@ impl Store for FaultyStore {
         self.inner.traits()
     }
 
+    fn is_absent(&self, key: &ObjectKey) -> bool {
+        self.inner.is_absent(key)
+    }
+
     async fn read(&self, key: &ObjectKey, limit: usize) -> Result<Fetched, StoreError> {
         Switches::pass(&self.switches.read).await?;
         self.inner.read(key, limit).await

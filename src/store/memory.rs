@@ -53,7 +53,11 @@ fn millis(time: i64) -> u64 {
 #[async_trait]
 impl Store for MemoryStore {
     fn traits(&self) -> Traits {
-        Traits { sole_writer: true, first_read: INLINE as usize }
+        Traits { sole_writer: true, keep_writes: true, first_read: INLINE as usize }
+    }
+
+    fn is_absent(&self, _key: &ObjectKey) -> bool {
+        false
     }
 
     async fn read(&self, key: &ObjectKey, limit: usize) -> Result<Fetched, StoreError> {

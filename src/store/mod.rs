@@ -90,6 +90,9 @@ pub struct Listed {
 pub struct Traits {
     /// Nobody else writes here: what this process knows to be absent is absent.
     pub sole_writer: bool,
+    /// What was written is kept in memory at once, because reading it back would cost a request. Where reading is
+    /// cheap the first read brings it in, and what nobody reads again pushes nothing out.
+    pub keep_writes: bool,
     /// How many bytes to ask for when reading a record of unknown size: all of it where a request is dear, the
     /// beginning where it is cheap.
     pub first_read: usize,
@@ -111,6 +114,9 @@ pub struct Space {
 pub trait Store: Debug + Send + Sync + 'static {
     /// What may be relied on.
     fn traits(&self) -> Traits;
+
+    /// Whether there is certainly no record under the key, as far as that is known without any input or output.
+    fn is_absent(&self, key: &ObjectKey) -> bool;
 
     /// Reads the first `limit` bytes of an object.
     async fn read(&self, key: &ObjectKey, limit: usize) -> Result<Fetched, StoreError>;

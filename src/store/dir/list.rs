@@ -1,11 +1,12 @@
 //! Listing a directory tree in key order, a page at a time.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::{Errno, Result};
 
-use super::{files, owner};
+use super::{Inner, files, owner};
 use crate::model::object::ObjectKey;
 use crate::store::Listed;
 
@@ -16,6 +17,54 @@ pub fn list(root: &OwnedFd, prefix: &str, after: Option<&ObjectKey>, limit: usiz
     let start = prefix.rfind('/').map_or("", |at| &prefix[..at]);
     page.directory(start)?;
     Ok(page.found)
+}
+
+/// Adds every record of a store to its filter of what is present. `store` gives the store as long as it is in use.
+pub fn scan(store: impl Fn() -> Option<Arc<Inner>>) {
+    let mut directories = vec![String::new()];
+    while let (Some(path), Some(store)) = (directories.pop(), store()) {
+        let scanned = scan_directory(&store, &path, &mut directories);
+        if let Err(e) = scanned {
+            tracing::warn!(error = %e, "the directory could not be scanned: lookups of what is absent stay slower");
+            store.presence.give_up();
+        }
+        if directories.is_empty() {
+            store.presence.complete();
+        }
+    }
+}
+
+fn scan_directory(store: &Inner, path: &str, directories: &mut Vec<String>) -> Result<()> {
+    let at = if path.is_empty() { "." } else { path };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = match rustix::fs::openat(&store.root, at, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        opened => opened?,
+    };
+    for entry in Dir::read_from(&fd)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if name == "." || name == ".." || (path.is_empty() && owner::is_private(name.as_bytes())) {
+            continue;
+        }
+        let key = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+        let is_directory = match entry.file_type() {
+            FileType::Unknown => {
+                FileType::from_raw_mode(files::stat(&store.root, &key)?.st_mode) == FileType::Directory
+            }
+            known => known == FileType::Directory,
+        };
+        if is_directory {
+            directories.push(key);
+        } else if let Some(key) = ObjectKey::parse(&key)
+            && key.payload_id().is_none()
+            && !store.presence.add(&key)
+        {
+            directories.clear();
+            return Ok(());
+        }
+    }
+    Ok(())
 }
 
 struct Page<'a> {

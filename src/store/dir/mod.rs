@@ -14,6 +14,7 @@ mod files;
 mod list;
 mod owner;
 mod payload;
+mod presence;
 mod stripes;
 mod writers;
 
@@ -27,6 +28,7 @@ use rustix::fs::{Mode, OFlags, RenameFlags};
 
 pub use owner::OpenError;
 
+use self::presence::Presence;
 use self::stripes::Stripes;
 use self::writers::Writers;
 use super::usage::Usage;
@@ -49,6 +51,7 @@ struct Inner {
     root: OwnedFd,
     stripes: Stripes,
     usage: Arc<Usage>,
+    presence: Presence,
     _owner: owner::Owner,
 }
 
@@ -66,7 +69,13 @@ impl DirStore {
     pub fn open(path: &Path, usage: Arc<Usage>) -> Result<Self, OpenError> {
         let (root, owner) = owner::take(path)?;
         let writers = Arc::new(Writers::start(&root).map_err(|e| OpenError::new(path, e))?);
-        Ok(Self { inner: Arc::new(Inner { root, stripes: Stripes::default(), usage, _owner: owner }), writers })
+        let (stripes, presence) = (Stripes::default(), Presence::default());
+        let inner = Arc::new(Inner { root, stripes, usage, presence, _owner: owner });
+        let scanned = Arc::downgrade(&inner);
+        // Beside the traffic: until it is done, lookups ask the directory.
+        let scan = move || list::scan(|| scanned.upgrade());
+        std::thread::Builder::new().name("larder-scan".into()).spawn(scan).map_err(|e| OpenError::new(path, e))?;
+        Ok(Self { inner, writers })
     }
 
     async fn blocking<T: Send + 'static>(
@@ -83,7 +92,11 @@ impl DirStore {
 #[async_trait]
 impl Store for DirStore {
     fn traits(&self) -> Traits {
-        Traits { sole_writer: true, first_read: FIRST_READ }
+        Traits { sole_writer: true, keep_writes: false, first_read: FIRST_READ }
+    }
+
+    fn is_absent(&self, key: &ObjectKey) -> bool {
+        self.inner.presence.is_absent(key)
     }
 
     async fn read(&self, key: &ObjectKey, limit: usize) -> Result<Fetched, StoreError> {
@@ -197,7 +210,10 @@ impl Inner {
                     files::write_new(&self.root, key.as_str(), parts)
                 };
                 match created {
-                    Ok(()) => self.usage.added(len(parts)),
+                    Ok(()) => {
+                        self.usage.added(len(parts));
+                        self.presence.add(key);
+                    }
                     Err(e) if e == rustix::io::Errno::EXIST && *when == When::Absent => {
                         return Err(StoreError::Changed);
                     }
@@ -243,6 +259,7 @@ impl Inner {
         };
         rustix::fs::unlinkat(&self.root, key.as_str(), rustix::fs::AtFlags::empty())?;
         self.usage.removed(size);
+        self.presence.remove(key);
         Ok(())
     }
 

@@ -9,7 +9,9 @@ use tokio::sync::oneshot;
 
 use crate::store::{Durability, StoreError};
 
-const MAX_BATCH: usize = 64;
+const MAX_BATCH: usize = 32;
+/// One thread does it all while it keeps up; another is woken for every so many jobs that wait.
+const BACKLOG: usize = 8;
 
 /// The threads; they end when the last handle is dropped and the queue is empty.
 pub struct Writers {
@@ -26,6 +28,7 @@ struct Queue {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    awake: usize,
     closed: bool,
 }
 
@@ -44,9 +47,10 @@ impl Writers {
         let queue = Arc::new(Queue::default());
         for i in 0..threads {
             let (queue, root) = (Arc::clone(&queue), root.try_clone()?);
+            queue.lock().awake += 1;
             std::thread::Builder::new()
                 .name(format!("larder-write-{i}"))
-                .spawn(move || while queue.run_batch(&root, threads) {})?;
+                .spawn(move || while queue.run_batch(&root) {})?;
         }
         Ok(Self { queue, threads })
     }
@@ -97,21 +101,30 @@ impl Queue {
     }
 
     fn push(&self, job: Job) {
-        self.lock().jobs.push_back(job);
-        self.filled.notify_one();
+        let wake = {
+            let mut state = self.lock();
+            state.jobs.push_back(job);
+            state.awake == 0 || state.jobs.len() >= BACKLOG * state.awake
+        };
+        // A thread that is awake looks at the queue before it rests.
+        if wake {
+            self.filled.notify_one();
+        }
     }
 
     /// Takes a fair share of the queue and does it; false when the store is closed and nothing is left.
-    fn run_batch(&self, root: &OwnedFd, threads: usize) -> bool {
+    fn run_batch(&self, root: &OwnedFd) -> bool {
         let batch: Vec<Job> = {
             let mut state = self.lock();
             while state.jobs.is_empty() {
                 if state.closed {
                     return false;
                 }
+                state.awake -= 1;
                 state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.awake += 1;
             }
-            let share = state.jobs.len().div_ceil(threads).min(MAX_BATCH);
+            let share = state.jobs.len().div_ceil(state.awake.max(1)).min(MAX_BATCH);
             state.jobs.drain(..share).collect()
         };
         let mut waiting = Vec::new();
