@@ -67,3 +67,24 @@ impl Config {
         self.auth.anonymous.unwrap_or(if open { Anonymous::ReadWrite } else { Anonymous::None })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `config/larder.toml` with everything that is commented out there filled in by the defaults.
+    #[test]
+    fn the_documented_file_lists_every_key_with_its_default() {
+        let text = include_str!("../../config/larder.toml");
+        let documented: Config = toml::from_str(text).unwrap();
+        assert_eq!(documented, Config::default());
+        let file: toml::Table = text.parse().unwrap();
+        let defaults = toml::Table::try_from(Config::default()).unwrap();
+        for (section, keys) in &defaults {
+            for key in keys.as_table().unwrap().keys() {
+                let listed = file[section].get(key).is_some() || text.contains(&format!("\n# {key} = "));
+                assert!(listed, "{section}.{key} is missing in config/larder.toml");
+            }
+        }
+    }
+}
