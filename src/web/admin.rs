@@ -7,12 +7,13 @@ use axum::extract::State;
 use axum::http::{Request, Response, StatusCode};
 use serde_json::json;
 
-use super::{Node, answer, caller};
+use super::caller::Caller;
+use super::{Node, answer};
 use crate::auth::{Access, Target};
 
 /// `GET /api/v1/misses`: the last lookups that missed, the newest first.
 pub async fn misses(State(node): State<Arc<Node>>, request: Request<Body>) -> Response<Body> {
-    if let Err(refusal) = admin_only(&node, &request.map(drop)).await {
+    if let Err(refusal) = admin_only(&node, &Caller::of(request)).await {
         return refusal;
     }
     let misses: Vec<_> = node
@@ -33,8 +34,8 @@ pub async fn misses(State(node): State<Arc<Node>>, request: Request<Body>) -> Re
 }
 
 /// Lets admins of everything pass.
-async fn admin_only(node: &Node, request: &Request<()>) -> Result<(), Response<Body>> {
-    let Ok(identity) = caller::identify(node, request).await else { return Err(answer::challenge()) };
+async fn admin_only(node: &Node, caller: &Caller) -> Result<(), Response<Body>> {
+    let Ok(identity) = caller.identify(node).await else { return Err(answer::challenge()) };
     if identity.may(Access::Admin, Target::Node) {
         Ok(())
     } else if identity.is_anonymous() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
-use tower_http::catch_panic::{CatchPanicLayer, ResponseForPanic};
+use tower_http::catch_panic::ResponseForPanic;
 
 use super::Node;
 
@@ -75,30 +75,23 @@ pub async fn wrong_method(method: Method) -> Response<Body> {
     with(answer, header::ALLOW, HeaderValue::from_static("GET, HEAD"))
 }
 
-pub fn internal_error() -> Response<Body> {
-    closing(text(StatusCode::INTERNAL_SERVER_ERROR, "larder made a mistake; its log says more.\n"))
-}
-
-/// Turns a panic into `answer`, counts it and logs it.
-pub fn catch_panic(node: Arc<Node>, answer: fn() -> Response<Body>) -> CatchPanicLayer<OnPanic> {
-    CatchPanicLayer::custom(OnPanic { node, answer })
-}
-
-/// What is done about a panic.
+/// Answers for a handler that panicked.
 #[derive(Clone)]
-pub struct OnPanic {
-    node: Arc<Node>,
-    answer: fn() -> Response<Body>,
-}
+pub struct OnPanic(pub Arc<Node>);
 
 impl ResponseForPanic for OnPanic {
     type ResponseBody = Body;
 
     fn response_for_panic(&mut self, cause: Box<dyn Any + Send + 'static>) -> Response<Body> {
-        let text = cause.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        self.node.parts.metrics.panics.inc();
-        tracing::error!(panic = text, "a request's handler panicked; please report it");
-        (self.answer)()
+        count_panic(&self.0, cause.as_ref());
+        closing(text(StatusCode::INTERNAL_SERVER_ERROR, "larder made a mistake; its log says more.\n"))
     }
+}
+
+/// Counts and logs a panic, once.
+pub fn count_panic(node: &Node, cause: &(dyn Any + Send)) {
+    let text = cause.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    node.parts.metrics.panics.inc();
+    tracing::error!(panic = text, "a request's handler panicked; please report it");
 }

@@ -1,14 +1,15 @@
 //! Stores that are not kept: accepted from the client all the same, counted, and told to whoever reads the log.
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::read::shown;
 use crate::auth::Identity;
 use crate::config::{Writes, units};
-use crate::web::{Node, answer, caller};
+use crate::web::caller::{Caller, REQUEST_ID};
+use crate::web::{Node, answer};
 
 /// Names the reason in an answer.
 pub const DECLINED: HeaderName = HeaderName::from_static("x-larder-declined");
@@ -83,10 +84,10 @@ pub struct Declined<'a> {
 ///
 /// An answer before the body was read is lost on a large one: the client sees a broken pipe, sends it again, and then
 /// gives up.
-pub async fn decline(node: &Node, declined: Declined<'_>, request: &Request<()>, body: Body) -> Response<Body> {
+pub async fn decline(node: &Node, declined: Declined<'_>, caller: &Caller, body: Body) -> Response<Body> {
     let reason = declined.reason.as_str();
     node.parts.metrics.declined.with_label_values(&[reason]).inc();
-    let id = caller::request_id(request.headers());
+    let id = caller.request_id();
     if let Some(left_out) = node.declines.admits(reason) {
         tracing::warn!(
             reason,
@@ -107,7 +108,7 @@ pub async fn decline(node: &Node, declined: Declined<'_>, request: &Request<()>,
     let response = after_drain(node, body, answer::empty(status)).await;
     let response = answer::with(response, DECLINED, HeaderValue::from_static(reason));
     match HeaderValue::try_from(id) {
-        Ok(id) => answer::with(response, caller::REQUEST_ID, id),
+        Ok(id) => answer::with(response, REQUEST_ID, id),
         Err(_) => response,
     }
 }

@@ -1,21 +1,18 @@
 //! `DELETE`, for admins: one entry, which somebody knows to be wrong.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 
 use super::entry;
 use super::read::shown;
 use crate::auth::{Access, Target};
-use crate::web::{Node, answer, caller};
+use crate::web::caller::Caller;
+use crate::web::{Node, answer};
 
 /// 204 when it is gone, 404 when it was not there.
-pub async fn delete(State(node): State<Arc<Node>>, request: Request<Body>) -> Response<Body> {
-    let request = request.map(drop);
-    let Ok(identity) = caller::identify(&node, &request).await else { return answer::challenge() };
-    let Some(name) = entry(&request) else { return answer::empty(StatusCode::NOT_FOUND) };
+pub async fn delete(node: &Node, caller: &Caller) -> Response<Body> {
+    let Ok(identity) = caller.identify(node).await else { return answer::challenge() };
+    let Some(name) = entry(caller) else { return answer::empty(StatusCode::NOT_FOUND) };
     if !identity.may(Access::Admin, Target::Gradle(name.namespace())) {
         if identity.is_anonymous() {
             return answer::challenge();

@@ -11,33 +11,54 @@ mod inspect;
 mod read;
 mod store;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
-use axum::routing::MethodRouter;
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use futures_util::FutureExt;
+use http_body::Body as HttpBody;
 
 pub use handles::Handles;
 
+use super::caller::Caller;
 use super::{Node, answer};
 use crate::model::entry::EntryName;
 
-const PREFIX: &str = "/cache/";
+/// Where the protocol lives.
+pub const PREFIX: &str = "/cache/";
 
-/// The handlers by method. A panic is told as a miss, or as a store that was not kept.
-pub fn routes(node: &Arc<Node>) -> MethodRouter<Arc<Node>> {
-    let miss = || answer::empty(StatusCode::NOT_FOUND);
-    let reads = axum::routing::get(read::get).head(read::head).layer(answer::catch_panic(Arc::clone(node), miss));
-    let writes = axum::routing::put(store::put).layer(answer::catch_panic(Arc::clone(node), decline::after_panic));
-    reads.merge(writes).delete(delete::delete).fallback(wrong_method)
+/// Answers a request below [`PREFIX`]. A panic is told as a miss, or as a store that was not kept.
+pub async fn answer<B>(node: &Arc<Node>, caller: Caller, body: B) -> Response<Body>
+where
+    B: HttpBody<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stores = *caller.method() == Method::PUT;
+    let handler = async move {
+        match *caller.method() {
+            Method::GET => read::get(node, &caller).await,
+            Method::PUT => store::put(node, &caller, Body::new(body)).await,
+            Method::HEAD => read::head(node, &caller).await,
+            Method::DELETE => delete::delete(node, &caller).await,
+            _ => wrong_method(),
+        }
+    };
+    match AssertUnwindSafe(handler).catch_unwind().await {
+        Ok(response) => response,
+        Err(cause) => {
+            answer::count_panic(node, cause.as_ref());
+            if stores { decline::after_panic() } else { answer::empty(StatusCode::NOT_FOUND) }
+        }
+    }
 }
 
 /// The entry that a request names. No percent escape is ever valid in a name, so the path is taken as it stands.
-fn entry<B>(request: &Request<B>) -> Option<EntryName<'_>> {
-    EntryName::parse(request.uri().path().strip_prefix(PREFIX)?)
+fn entry(caller: &Caller) -> Option<EntryName<'_>> {
+    EntryName::parse(caller.path().strip_prefix(PREFIX)?)
 }
 
-async fn wrong_method() -> Response<Body> {
+fn wrong_method() -> Response<Body> {
     let response = answer::text(StatusCode::METHOD_NOT_ALLOWED, "A build cache takes GET, HEAD, PUT and DELETE.\n");
     answer::with(response, header::ALLOW, HeaderValue::from_static("GET, HEAD, PUT, DELETE"))
 }

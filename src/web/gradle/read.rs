@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use futures_util::stream;
 
 use super::entry;
@@ -13,51 +12,50 @@ use crate::auth::{Access, Identity, Target};
 use crate::cache::{self, Found, Lookup, Pieces, Tier};
 use crate::model::entry::EntryName;
 use crate::model::record::Header;
+use crate::web::caller::Caller;
 use crate::web::misses::Reason;
 use crate::web::status::human_seconds;
-use crate::web::{Node, answer, caller};
+use crate::web::{Node, answer};
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// `GET`: 1. the name, 2. who asks and whether they may, 3. the record and its checked body, 4. the answer.
-pub async fn get(State(node): State<Arc<Node>>, request: Request<Body>) -> Response<Body> {
+pub async fn get(node: &Node, caller: &Caller) -> Response<Body> {
     let begun = Instant::now();
-    let request = request.map(drop);
-    let (name, identity) = match admit(&node, &request).await {
+    let (name, identity) = match admit(node, caller).await {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal,
     };
     match node.parts.cache.get(&name.object()).await {
         Found::Hit(record, body, tier) => {
-            count_hit(&node, &record.header, &identity);
+            count_hit(node, &record.header, &identity);
             node.handles.hit(tier).observe(begun.elapsed().as_secs_f64());
             hit(&record.header, send(body))
         }
-        Found::Miss(tier) => miss(&node, name, identity, Reason::Absent, begun, tier),
-        Found::Unavailable => miss(&node, name, identity, Reason::Unavailable, begun, Tier::Cold),
+        Found::Miss(tier) => miss(node, name, identity, Reason::Absent, begun, tier),
+        Found::Unavailable => miss(node, name, identity, Reason::Unavailable, begun, Tier::Cold),
     }
 }
 
 /// `HEAD`: like `GET` without the body; the body is not checked, because none is sent.
-pub async fn head(State(node): State<Arc<Node>>, request: Request<Body>) -> Response<Body> {
+pub async fn head(node: &Node, caller: &Caller) -> Response<Body> {
     let begun = Instant::now();
-    let request = request.map(drop);
-    let (name, identity) = match admit(&node, &request).await {
+    let (name, identity) = match admit(node, caller).await {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal,
     };
     match node.parts.cache.lookup(&name.object()).await {
         Lookup::Live(record, _) => hit(&record.header, Body::empty()),
-        Lookup::Absent(tier) => miss(&node, name, identity, Reason::Absent, begun, tier),
-        Lookup::Unavailable => miss(&node, name, identity, Reason::Unavailable, begun, Tier::Cold),
+        Lookup::Absent(tier) => miss(node, name, identity, Reason::Absent, begun, tier),
+        Lookup::Unavailable => miss(node, name, identity, Reason::Unavailable, begun, Tier::Cold),
     }
 }
 
 /// The entry and who asks for it, or the answer to those who may not. What is no name is a miss; a namespace that a
 /// user may not read is one, too, because any other answer would cost the build its cache.
-async fn admit<'r>(node: &Node, request: &'r Request<()>) -> Result<(EntryName<'r>, Arc<Identity>), Response<Body>> {
-    let identity = caller::identify(node, request).await.map_err(|_| answer::challenge())?;
-    let Some(name) = entry(request) else { return Err(answer::empty(StatusCode::NOT_FOUND)) };
+async fn admit<'r>(node: &Node, caller: &'r Caller) -> Result<(EntryName<'r>, Arc<Identity>), Response<Body>> {
+    let identity = caller.identify(node).await.map_err(|_| answer::challenge())?;
+    let Some(name) = entry(caller) else { return Err(answer::empty(StatusCode::NOT_FOUND)) };
     if identity.may(Access::Read, Target::Gradle(name.namespace())) {
         return Ok((name, identity));
     }

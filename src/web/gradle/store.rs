@@ -1,11 +1,9 @@
 //! `PUT`: the entry is taken whole or not at all, and the client hears success either way.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{Request, Response, StatusCode};
+use axum::http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
@@ -17,31 +15,30 @@ use crate::auth::{Access, Identity, Target};
 use crate::cache::{Commit, UploadError};
 use crate::config::units;
 use crate::model::object::ObjectKey;
-use crate::web::{Node, answer, caller};
+use crate::web::caller::Caller;
+use crate::web::{Node, answer};
 
 /// `PUT`: 1. who stores, 2. the name, the right and the declared size, 3. the body, 4. the commit, 5. the answer.
-pub async fn put(State(node): State<Arc<Node>>, request: Request<Body>) -> Response<Body> {
+pub async fn put(node: &Node, caller: &Caller, mut body: Body) -> Response<Body> {
     let begun = Instant::now();
-    let (head, mut body) = request.into_parts();
-    let request = Request::from_parts(head, ());
-    let Ok(identity) = caller::identify(&node, &request).await else {
-        return after_drain(&node, body, answer::challenge()).await;
+    let Ok(identity) = caller.identify(node).await else {
+        return after_drain(node, body, answer::challenge()).await;
     };
-    if is_locked_out(&identity, &request) {
-        return after_drain(&node, body, answer::challenge()).await;
+    if is_locked_out(&identity, caller) {
+        return after_drain(node, body, answer::challenge()).await;
     }
     let declared = body.size_hint().exact();
-    let outcome = match check(&node, &identity, &request, declared) {
-        Ok(object) => receive(&node, &identity, &request, object, &mut body).await,
+    let outcome = match check(node, &identity, caller, declared) {
+        Ok(object) => receive(node, &identity, caller, object, &mut body).await,
         Err(reason) => Err(Stop::Declined(reason, declared.unwrap_or(0))),
     };
     node.handles.put.observe(begun.elapsed().as_secs_f64());
     match outcome {
         Ok(()) => answer::empty(StatusCode::CREATED),
         Err(Stop::Declined(reason, size)) => {
-            let key = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
+            let key = caller.path().strip_prefix(PREFIX).unwrap_or_default();
             let key = key.get(..200).unwrap_or(key);
-            decline(&node, Declined { reason, key, size, identity: &identity }, &request, body).await
+            decline(node, Declined { reason, key, size, identity: &identity }, caller, body).await
         }
         // The client broke off, or declared another length than it sent: nobody reads this answer.
         Err(Stop::Broken) => answer::closing(answer::empty(StatusCode::BAD_REQUEST)),
@@ -57,13 +54,13 @@ enum Stop {
 }
 
 /// Somebody without credentials who may not even read is asked for some.
-fn is_locked_out(identity: &Identity, request: &Request<()>) -> bool {
-    let namespace = entry(request).map_or("", |name| name.namespace());
+fn is_locked_out(identity: &Identity, caller: &Caller) -> bool {
+    let namespace = entry(caller).map_or("", |name| name.namespace());
     identity.is_anonymous() && !identity.may(Access::Read, Target::Gradle(namespace))
 }
 
-fn check(node: &Node, identity: &Identity, request: &Request<()>, declared: Option<u64>) -> Result<ObjectKey, Reason> {
-    let name = entry(request).ok_or(Reason::BadKey)?;
+fn check(node: &Node, identity: &Identity, caller: &Caller, declared: Option<u64>) -> Result<ObjectKey, Reason> {
+    let name = entry(caller).ok_or(Reason::BadKey)?;
     if !identity.may(Access::Write, Target::Gradle(name.namespace())) {
         return Err(Reason::ReadOnly);
     }
@@ -76,7 +73,7 @@ fn check(node: &Node, identity: &Identity, request: &Request<()>, declared: Opti
 async fn receive(
     node: &Node,
     identity: &Identity,
-    request: &Request<()>,
+    caller: &Caller,
     object: ObjectKey,
     body: &mut Body,
 ) -> Result<(), Stop> {
@@ -112,7 +109,7 @@ async fn receive(
         node.parts.metrics.unrecognised.inc();
     }
     let told = seen.task.as_ref().map_or_else(|| "an entry".to_owned(), |task| task.path.clone());
-    let commit = Commit { writer: caller::writer(identity, request), task: seen.task };
+    let commit = Commit { writer: caller.writer(identity), task: seen.task };
     let differs = upload.commit(commit).await.map_err(|e| not_kept(e, size))?;
     count(node, size, differs, &told, identity);
     Ok(())
