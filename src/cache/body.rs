@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::Cache;
 use super::chunks::Loaded;
+use super::error::ReadError;
 pub use super::pieces::Pieces;
 use super::record::Record;
 use crate::store::StoreError;
@@ -17,20 +18,6 @@ pub enum Body {
     Whole(Bytes),
     /// Piece by piece.
     Stream(Pieces),
-}
-
-/// Why a body cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    /// It does not hold its checksums, or is cut short.
-    #[error("damaged")]
-    Corrupt,
-    /// Its bytes are gone; perhaps the record was replaced meanwhile.
-    #[error("gone")]
-    Gone,
-    /// The store cannot say now.
-    #[error("unavailable")]
-    Unavailable,
 }
 
 impl Cache {

@@ -3,22 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ulid::Ulid;
 
 use super::Cache;
-use super::body::ReadError;
+use super::error::ReadError;
 use super::record::Record;
-
-/// A chunk's name in memory: the id of the bytes it is cut from, which is never used twice, and its place in them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ChunkId(u128, u32);
-
-impl ChunkId {
-    /// Chunk `index` of a payload, or of the inline body of the record with this nonce.
-    pub fn new(id: Ulid, index: u32) -> Self {
-        Self(id.0, index)
-    }
-}
 
 /// The outcome of loading a chunk.
 #[derive(Debug, Clone)]

@@ -12,8 +12,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 use super::budget::{Budget, Permit};
-use super::chunks::ChunkId;
-use super::record::Record;
+use super::record::{ChunkId, Record};
 use crate::model::object::ObjectKey;
 
 const GENERATIONS: usize = 1024;

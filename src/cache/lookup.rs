@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Cache;
-use super::body::{Body, ReadError};
+use super::body::Body;
+use super::error::ReadError;
 use super::hot::{Known, Seen};
 use super::record::{Record, SMALL};
 use crate::clock;

@@ -4,6 +4,7 @@ mod body;
 mod breaker;
 mod budget;
 mod chunks;
+mod error;
 mod flight;
 mod hot;
 mod lookup;
@@ -15,11 +16,12 @@ mod verify;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use body::{Body, Pieces, ReadError};
+pub use body::{Body, Pieces};
 pub use budget::Budget;
+pub use error::{ReadError, UploadError};
 pub use lookup::{Found, Lookup, Tier};
 pub use record::Record;
-pub use upload::{Commit, Upload, UploadError};
+pub use upload::{Commit, Upload};
 
 use self::breaker::Breaker;
 use self::flight::Flights;
@@ -54,7 +56,7 @@ pub struct Cache {
     reads: Breaker,
     writes: Breaker,
     records: Flights<ObjectKey, Lookup>,
-    chunk_flights: Flights<chunks::ChunkId, Result<chunks::Loaded, ReadError>>,
+    chunk_flights: Flights<record::ChunkId, Result<chunks::Loaded, ReadError>>,
     settings: Settings,
     metrics: Arc<Metrics>,
 }

@@ -8,9 +8,9 @@ use tokio::sync::Semaphore;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Cache;
-use super::body::ReadError;
 use super::budget::{FLOOR, Permit};
 use super::chunks::Loaded;
+use super::error::ReadError;
 use super::record::{ChunkPlace, Record};
 use crate::store::Reader;
 

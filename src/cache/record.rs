@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use ulid::Ulid;
 
-use super::chunks::ChunkId;
 use crate::model::INLINE;
 use crate::model::object::ObjectKey;
 use crate::model::record::Header;
@@ -24,6 +24,17 @@ pub struct Record {
     tag: Tag,
     renewed: AtomicU64,
     body: Option<Bytes>,
+}
+
+/// A chunk's name in memory: the id of the bytes it is cut from, which is never used twice, and its place in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChunkId(u128, u32);
+
+impl ChunkId {
+    /// Chunk `index` of a payload, or of the inline body of the record with this nonce.
+    pub fn new(id: Ulid, index: u32) -> Self {
+        Self(id.0, index)
+    }
 }
 
 /// Where one chunk of a body lies.
@@ -75,7 +86,7 @@ impl Record {
 
     /// Where chunk `index` lies; `None` past the end.
     pub fn chunk(&self, index: usize) -> Option<ChunkPlace> {
-        let within = |object: &ObjectKey, id: ulid::Ulid, base: u64, size: u64, nth: usize| {
+        let within = |object: &ObjectKey, id: Ulid, base: u64, size: u64, nth: usize| {
             let from = nth as u64 * INLINE;
             let len = usize::try_from(size.checked_sub(from)?.min(INLINE)).ok()?;
             (len > 0).then(|| ChunkPlace {

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::Cache;
 use super::budget::{FLOOR, Permit};
+use super::error::UploadError;
 use super::hot::Known;
 use super::record::{Record, SMALL};
 use crate::clock::new_ulid;
@@ -26,17 +27,6 @@ pub struct Commit {
     pub writer: Writer,
     /// What METADATA told.
     pub task: Option<Task>,
-}
-
-/// Why a body was not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UploadError {
-    /// The store is full.
-    #[error("no space left")]
-    NoSpace,
-    /// The store does not take it now, or not in time.
-    #[error("unavailable")]
-    Unavailable,
 }
 
 /// A body that is being received. Dropped before it is committed, it leaves nothing.

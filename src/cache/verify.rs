@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Cache;
-use super::body::ReadError;
+use super::error::ReadError;
 use super::record::Record;
 use crate::model::INLINE;
 
