@@ -1,6 +1,6 @@
 //! Who is it, and may it?
 
-mod basic;
+pub mod basic;
 mod grant;
 mod password;
 mod remembered;
