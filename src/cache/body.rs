@@ -33,19 +33,30 @@ impl Cache {
         match record.chunks() {
             0 => return Ok(Body::Whole(Bytes::new())),
             1 => {
+                self.admit(record)?;
                 if let Loaded::Chunk(chunk) = self.chunk(record, 0).await? {
                     return Ok(Body::Whole(chunk));
                 }
                 self.verify(record).await?;
             }
             chunks => {
-                let in_memory = |index| record.chunk(index).is_some_and(|place| self.hot.chunk(place.id).is_some());
-                if !(0..chunks).all(in_memory) {
+                if !(0..chunks).all(|index| self.has_chunk(record, index)) {
+                    self.admit(record)?;
                     self.verify(record).await?;
                 }
             }
         }
         Ok(Body::Stream(Pieces::new(Arc::clone(self), Arc::clone(record))))
+    }
+
+    fn has_chunk(&self, record: &Record, index: usize) -> bool {
+        record.chunk(index).is_some_and(|place| self.hot.chunk(place.id).is_some())
+    }
+
+    /// Says no while the store is left alone. A body that has begun to go out is not asked: it would break off.
+    fn admit(&self, record: &Record) -> Result<(), ReadError> {
+        let in_memory = record.chunks() == 1 && self.has_chunk(record, 0);
+        if in_memory || self.reads.admits() { Ok(()) } else { Err(ReadError::Unavailable) }
     }
 
     /// Waits for a read within its deadline, and lets the breaker know.

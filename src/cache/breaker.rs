@@ -22,11 +22,17 @@ struct State {
     failures: u32,
     pause: Duration,
     open_until: Option<Instant>,
+    /// Somebody was let through since the last pause began.
+    trial: bool,
 }
 
 impl Breaker {
     pub fn new(what: &'static str, metrics: Arc<Metrics>) -> Self {
-        Self { what, state: Mutex::new(State { failures: 0, pause: FIRST_PAUSE, open_until: None }), metrics }
+        Self {
+            what,
+            state: Mutex::new(State { failures: 0, pause: FIRST_PAUSE, open_until: None, trial: false }),
+            metrics,
+        }
     }
 
     /// Whether the store may be asked now. Who is let through an open breaker is the trial for everybody.
@@ -36,6 +42,7 @@ impl Breaker {
             None => true,
             Some(until) if Instant::now() >= until => {
                 state.open_until = Some(Instant::now() + state.pause);
+                state.trial = true;
                 true
             }
             Some(_) => false,
@@ -51,6 +58,7 @@ impl Breaker {
         }
         state.failures = 0;
         state.pause = FIRST_PAUSE;
+        state.trial = false;
     }
 
     /// The store failed or did not answer in time.
@@ -71,8 +79,12 @@ impl Breaker {
                 "the store's {} failed repeatedly: requests are answered without it until it works again",
                 self.what
             );
-        } else {
+        } else if state.trial {
+            state.trial = false;
             state.pause = (state.pause * 2).min(LONGEST_PAUSE);
+        } else {
+            // It was sent before the breaker opened: one hiccup that many met at once is one hiccup.
+            return;
         }
         state.open_until = Some(Instant::now() + state.pause);
     }
@@ -103,5 +115,18 @@ mod tests {
         assert!(!breaker.admits(), "only one");
         breaker.succeeded();
         assert!(breaker.admits());
+    }
+
+    #[test]
+    fn a_hiccup_that_many_met_at_once_is_one_hiccup() {
+        let breaker = Breaker::new("reads", Arc::new(Metrics::new().unwrap()));
+        for _ in 0..100 {
+            breaker.failed("read", "x");
+        }
+        assert_eq!(breaker.lock().pause, FIRST_PAUSE);
+        breaker.lock().open_until = Some(Instant::now());
+        assert!(breaker.admits());
+        breaker.failed("read", "the trial");
+        assert_eq!(breaker.lock().pause, FIRST_PAUSE * 2);
     }
 }

@@ -41,7 +41,7 @@ pub struct Hot {
 }
 
 /// The state of a key before it was read from the store.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Seen(u64);
 
 /// A change of a key that is under way. Dropped without an outcome, it leaves nothing known.

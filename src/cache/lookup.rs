@@ -57,16 +57,18 @@ impl Cache {
             None if self.store.is_absent(key) => return Lookup::Absent(Tier::Hot),
             None => {}
         }
+        // A flight that began before the key was changed is not joined: it may bring what was there before.
+        let seen = self.hot.seen(key);
         let flight = || {
             let (cache, key) = (Arc::clone(self), key.clone());
             async move {
                 if !cache.reads.admits() {
                     return Lookup::Unavailable;
                 }
-                cache.fetch(&key).await
+                cache.fetch(&key, seen).await
             }
         };
-        self.records.join(key, flight).await.unwrap_or(Lookup::Unavailable)
+        self.records.join(&(key.clone(), seen), flight).await.unwrap_or(Lookup::Unavailable)
     }
 
     /// A record and its body. What fails its check is marked bad and reads as a miss.
@@ -98,8 +100,7 @@ impl Cache {
     }
 
     /// Reads a record from the store and remembers it.
-    async fn fetch(&self, key: &ObjectKey) -> Lookup {
-        let seen = self.hot.seen(key);
+    async fn fetch(&self, key: &ObjectKey, seen: Seen) -> Lookup {
         let limit = self.store.traits().first_read;
         let deadline = self.settings.lookup_deadline;
         let mut read = self.reading_within(deadline, self.store.read(key, limit)).await;
@@ -207,7 +208,7 @@ impl Cache {
         if record.claim_renewal(clock::unix_ms(), RENEW_AFTER_MS) {
             let (cache, record) = (Arc::clone(self), Arc::clone(record));
             tokio::spawn(async move {
-                match cache.store.renew(record.key(), record.tag()).await {
+                match cache.writing(cache.store.renew(record.key(), record.tag())).await {
                     // On a directory the tag stays; elsewhere a renewal is a new write.
                     Ok(stamp) if stamp.tag == *record.tag() => {}
                     _ => cache.hot.forget(&record),

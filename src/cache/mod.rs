@@ -28,7 +28,7 @@ use self::flight::Flights;
 use self::hot::Hot;
 use crate::metrics::Metrics;
 use crate::model::object::ObjectKey;
-use crate::store::{Durability, Store, StoreError, When};
+use crate::store::{Durability, Store, When};
 
 /// The sizes and times of a cache.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ pub struct Cache {
     transfers: Budget,
     reads: Breaker,
     writes: Breaker,
-    records: Flights<ObjectKey, Lookup>,
+    records: Flights<(ObjectKey, hot::Seen), Lookup>,
     chunk_flights: Flights<record::ChunkId, Result<chunks::Loaded, ReadError>>,
     settings: Settings,
     metrics: Arc<Metrics>,
@@ -86,15 +86,15 @@ impl Cache {
     /// reading them.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn remove(&self, key: &ObjectKey) -> Result<bool, StoreError> {
-        let was_there = match self.store.read(key, 1).await {
-            Ok(_) => true,
-            Err(StoreError::NotFound) => false,
-            Err(e) => return Err(e),
+    /// [`UploadError::Unavailable`] when the store does not do it in time.
+    pub async fn remove(&self, key: &ObjectKey) -> Result<bool, UploadError> {
+        let was_there = match self.reading_within(self.settings.lookup_deadline, self.store.read(key, 1)).await {
+            Ok(_) | Err(ReadError::Corrupt) => true,
+            Err(ReadError::Gone) => false,
+            Err(ReadError::Unavailable) => return Err(UploadError::Unavailable),
         };
         let change = self.hot.change(key);
-        let removed = self.store.remove(key, When::Always).await;
+        let removed = self.writing(self.store.remove(key, When::Always)).await;
         change.finish_unknown();
         removed.map(|()| was_there)
     }

@@ -100,7 +100,10 @@ impl Cache {
     }
 
     /// Waits for a write within its deadline, and lets the breaker know.
-    async fn writing<T>(&self, write: impl Future<Output = Result<T, StoreError>>) -> Result<T, UploadError> {
+    pub(super) async fn writing<T>(
+        &self,
+        write: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, UploadError> {
         match timeout(self.settings.write_deadline, write).await {
             Ok(Ok(value)) => {
                 self.writes.succeeded();

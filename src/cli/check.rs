@@ -4,15 +4,13 @@ use std::fmt::Write as _;
 
 use super::{Failure, Options, print};
 use crate::auth::Auth;
-use crate::config::{self, Anonymous};
+use crate::config::{self, Anonymous, Config};
 use crate::store::Location;
 
 /// Prints the configuration as a file that would give the same, secrets redacted. Finds every error that a start
 /// would find without opening the store or the port.
 pub fn run(options: Options) -> Result<(), Failure> {
-    let (config, warnings) = config::load(&options.sources()).map_err(Failure::usage)?;
-    Location::parse(&config.store.url).map_err(|e| Failure::usage(format!("store.url: {e}")))?;
-    Auth::new(&config.auth, config.anonymous(), |name| std::env::var(name).ok()).map_err(Failure::usage)?;
+    let (config, warnings) = load(options)?;
     let anonymous = config.anonymous();
     let mut shown = config;
     shown.auth.anonymous = Some(anonymous);
@@ -28,4 +26,12 @@ pub fn run(options: Options) -> Result<(), Failure> {
     text.push_str(&toml);
     print(&text);
     Ok(())
+}
+
+/// Loads a configuration and checks everything in it that can be checked without a store or a port.
+pub fn load(options: Options) -> Result<(Config, Vec<String>), Failure> {
+    let (config, warnings) = config::load(&options.sources()).map_err(Failure::usage)?;
+    Location::parse(&config.store.url).map_err(|e| Failure::usage(format!("store.url: {e}")))?;
+    Auth::new(&config.auth, config.anonymous(), |name| std::env::var(name).ok()).map_err(Failure::usage)?;
+    Ok((config, warnings))
 }

@@ -89,10 +89,12 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(e) => {
-            // Help and version are no errors.
-            let code = if e.use_stderr() { EXIT_USAGE } else { 0 };
-            let _ = e.print();
-            return ExitCode::from(code);
+            if !e.use_stderr() {
+                // Help and version are no errors.
+                let _ = e.print();
+                return ExitCode::SUCCESS;
+            }
+            return report(&Failure::usage(one_line(&e)));
         }
     };
     let outcome = match cli.command {
@@ -103,11 +105,20 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "larder: {}", failure.message);
-            ExitCode::from(failure.code)
-        }
+        Err(failure) => report(&failure),
     }
+}
+
+fn report(failure: &Failure) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "larder: {}", failure.message);
+    ExitCode::from(failure.code)
+}
+
+/// What is wrong with a command line; clap explains it over several lines.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    format!("{}; see larder --help", first.strip_prefix("error: ").unwrap_or(first))
 }
 
 /// Prints to standard output; a reader that went away is no error.

@@ -2,9 +2,9 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, Options, print, snippets};
+use super::{Failure, Options, check, print, snippets};
 use crate::app::{App, Stop, open_store};
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::{serve, telemetry};
 
 /// Threads for file operations that may wait for a disk. More would cost memory and gain nothing.
@@ -12,7 +12,8 @@ const BLOCKING_THREADS: usize = 16;
 
 /// Loads, opens, listens, serves.
 pub fn run(options: Options) -> Result<(), Failure> {
-    let (config, warnings) = config::load(&options.sources()).map_err(Failure::usage)?;
+    // Everything that a configuration can get wrong is found before the port and the directory are touched.
+    let (config, warnings) = check::load(options)?;
     telemetry::init(&config.log).map_err(Failure::usage)?;
     for warning in warnings {
         tracing::warn!("{warning}");
