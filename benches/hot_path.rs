@@ -57,7 +57,7 @@ async fn service(dir: &std::path::Path) -> Service {
     config.auth.users.push(UserConfig {
         name: "gradle".into(),
         password: Some(Secret::new("pw")),
-        grants: vec!["gradle:**=read-write".into()],
+        grants: Some(vec!["gradle:**=read-write".into()]),
         ..UserConfig::default()
     });
     let opened = open(&Location::Directory(dir.to_owned())).await.unwrap();

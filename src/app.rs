@@ -14,7 +14,7 @@ use crate::cache::{Cache, Settings};
 use crate::config::{Config, Fsync};
 use crate::metrics::Metrics;
 use crate::serve::{self, Handler, Limits, Phase};
-use crate::store::usage::{self, Figures, Usage};
+use crate::store::usage::{self, Usage};
 use crate::store::{Durability, Location, Opened, Store, StoreError};
 use crate::web;
 
@@ -90,7 +90,9 @@ impl App {
             idle_timeout: server.idle_timeout.0,
             keep_alive: server.keep_alive.0,
         };
-        let housekeeping = tokio::spawn(keep_house(
+        // Ends with this function, however it ends.
+        let mut housekeeping = tokio::task::JoinSet::new();
+        housekeeping.spawn(keep_house(
             Arc::clone(&self.store),
             Arc::clone(&self.usage),
             Arc::clone(&self.metrics),
@@ -104,10 +106,7 @@ impl App {
             self.node.set_unready();
             phase.send_replace(Phase::Leaving);
             let accepting = if stop == Stop::Leave { server.drain_accept.0 } else { Duration::ZERO };
-            tracing::info!(
-                "stopping: not ready any more; accepting for {accepting:?}, gone in at most {}",
-                server.drain_total
-            );
+            tracing::info!("stopping: not ready any more, gone in at most {}", server.drain_total);
             tokio::time::sleep(accepting).await;
             phase.send_replace(Phase::Closing);
             tokio::time::sleep(server.drain_total.0.saturating_sub(accepting)).await;
@@ -117,8 +116,8 @@ impl App {
             () = serving => {}
             () = leaving => {}
         }
-        housekeeping.abort();
-        save_usage(self.store.as_ref(), &self.usage, None).await;
+        housekeeping.abort_all();
+        save_usage(self.store.as_ref(), &self.usage, true).await;
         tracing::info!("stopped");
     }
 }
@@ -145,7 +144,6 @@ async fn keep_house(store: Arc<dyn Store>, usage: Arc<Usage>, metrics: Arc<Metri
         tracing::warn!(error = %e, "how full the store is cannot be read yet; trying again");
         tokio::time::sleep(OBSERVE_EVERY).await;
     }
-    let mut saved: Option<Figures> = usage.figures();
     let mut last_save = tokio::time::Instant::now();
     loop {
         if let Some(figures) = usage.figures() {
@@ -158,20 +156,15 @@ async fn keep_house(store: Arc<dyn Store>, usage: Arc<Usage>, metrics: Arc<Metri
         tokio::time::sleep(OBSERVE_EVERY.min(save_every)).await;
         if last_save.elapsed() >= save_every {
             last_save = tokio::time::Instant::now();
-            saved = save_usage(store.as_ref(), &usage, saved).await;
+            save_usage(store.as_ref(), &usage, false).await;
         }
     }
 }
 
-async fn save_usage(store: &dyn Store, usage: &Arc<Usage>, last: Option<Figures>) -> Option<Figures> {
-    match tokio::time::timeout(Duration::from_secs(5), usage::save(store, usage, last)).await {
-        Ok(Ok(saved)) => saved,
-        // On a full disk the count is the least of the problems.
-        Ok(Err(StoreError::NoSpace)) => last,
-        Ok(Err(e)) => {
-            tracing::warn!(error = %e, "the count of what is stored could not be written down");
-            last
-        }
-        Err(_) => last,
+async fn save_usage(store: &dyn Store, usage: &Usage, clean: bool) {
+    match tokio::time::timeout(Duration::from_secs(5), usage::save(store, usage, clean)).await {
+        // On a full disk the count is the least of the problems; of one that hangs everybody has heard.
+        Ok(Ok(()) | Err(StoreError::NoSpace)) | Err(_) => {}
+        Ok(Err(e)) => tracing::warn!(error = %e, "the count of what is stored could not be written down"),
     }
 }

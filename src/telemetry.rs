@@ -22,12 +22,22 @@ pub fn init(config: &LogConfig) -> Result<(), String> {
     installed.map_err(|e| format!("log: {e}"))
 }
 
+/// Checks `log.level` without installing anything.
+///
+/// # Errors
+/// One line, when it cannot be read.
+pub fn check(config: &LogConfig) -> Result<(), String> {
+    filter(&config.level).map(drop)
+}
+
 fn filter(level: &str) -> Result<EnvFilter, String> {
-    let wrong = |_| format!("log.level: `{level}` is not a level; use error, warn, info, debug or trace");
+    let wrong = || format!("log.level: `{level}` is not a level; use error, warn, info, debug or trace");
     // A level alone speaks of larder; dependencies stay at warn.
     let directives = match level.parse::<tracing::Level>() {
         Ok(level) => format!("warn,larder={level}"),
-        Err(_) => level.to_owned(),
+        // Any other word alone would be taken for the name of a target, and everything else would be silent.
+        Err(_) if level.contains('=') || level == "off" => level.to_owned(),
+        Err(_) => return Err(wrong()),
     };
-    EnvFilter::builder().parse(directives).map_err(wrong)
+    EnvFilter::builder().parse(directives).map_err(|_| wrong())
 }

@@ -70,7 +70,8 @@ impl Auth {
         for user in &config.users {
             let named = |problem: String| format!("auth.user `{}`: {problem}", user.name);
             let password = Password::load(user.source()?, &environment).map_err(named)?;
-            let grants: Result<Vec<Grant>, String> = user.grants.iter().map(|text| Grant::parse(text)).collect();
+            let grants: Result<Vec<Grant>, String> =
+                user.grants.iter().flatten().map(|text| Grant::parse(text)).collect();
             let identity = Identity { name: user.name.clone(), grants: grants.map_err(named)? };
             users.insert(user.name.clone(), (password, Arc::new(identity)));
         }
@@ -95,15 +96,22 @@ impl Auth {
     /// # Errors
     /// [`Refused`]; which of name and password was wrong is not told, and costs the same time.
     pub async fn identify(&self, credentials: Option<&[u8]>, source: IpAddr) -> Result<Arc<Identity>, Refused> {
+        // Where nobody has a password, a build that sends one is served like every other.
+        let credentials = credentials.filter(|_| !self.users.is_empty());
         let Some(credentials) = credentials else { return Ok(Arc::clone(&self.anonymous)) };
         if let Some(identity) = self.remembered.get(credentials) {
             return Ok(identity);
         }
         let (name, secret) = basic::parse(credentials).ok_or(Refused)?;
-        let _turn = self.throttle.wait(source).await?;
+        // Good before: a crowd that guesses from the same address does not hold it up.
+        let _turn = if self.remembered.was_good(credentials) { None } else { self.throttle.wait(source).await? };
         let (password, identity) =
             self.users.get(&name).map_or((&self.nobody, None), |(password, identity)| (password, Some(identity)));
-        let holds = self.checkers.holds(password, secret).await;
+        let holds = self.checkers.holds(password, secret.clone()).await;
+        if !holds && password.is_cheaper_than(&self.nobody) {
+            // So that a wrong password of a known user takes as long as that of an unknown one.
+            self.checkers.holds(&self.nobody, secret).await;
+        }
         match identity {
             Some(identity) if holds => {
                 self.remembered.keep(credentials, identity);
@@ -134,7 +142,7 @@ mod tests {
     }
 
     fn user(name: &str) -> UserConfig {
-        UserConfig { name: name.into(), grants: vec!["gradle:team-*=read".into()], ..UserConfig::default() }
+        UserConfig { name: name.into(), grants: Some(vec!["gradle:team-*=read".into()]), ..UserConfig::default() }
     }
 
     fn auth(users: Vec<UserConfig>, anonymous: Anonymous) -> Result<Auth, String> {
@@ -195,7 +203,7 @@ mod tests {
         let hash = Some(Secret::new("5f4dcc3b5aa765d61d8327deb882cf99"));
         let error = wrong(UserConfig { password_hash: hash, ..user("a") });
         assert!(error.contains("bcrypt") && !error.contains("5f4dcc"), "{error}");
-        let grants = vec!["gradle=all".to_owned()];
+        let grants = Some(vec!["gradle=all".to_owned()]);
         assert!(wrong(UserConfig { password: Some(Secret::new("x")), grants, ..user("a") }).contains("gradle=all"));
     }
 }

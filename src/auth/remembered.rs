@@ -42,6 +42,11 @@ impl Remembered {
         (since.elapsed() < FOR).then(|| Arc::clone(identity))
     }
 
+    /// Whether these credentials were ever good, as far as is still known. They are checked again, but need not queue.
+    pub fn was_good(&self, credentials: &[u8]) -> bool {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).contains_key(&self.hash(credentials))
+    }
+
     /// Remembers good credentials.
     pub fn keep(&self, credentials: &[u8], identity: &Arc<Identity>) {
         let hash = self.hash(credentials);

@@ -18,8 +18,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const QUEUE: usize = 16;
 const MOST_SOURCES: usize = 4096;
 
-/// Failures by source address. Good credentials from the same source still open, after a wait of a few seconds at
-/// most: builds share addresses.
+/// Failures by source address. Builds share addresses: credentials that were good before do not come here, and others
+/// that are good still open after a wait of a few seconds, unless more than [`QUEUE`] tries wait already.
 #[derive(Debug, Default)]
 pub struct Throttle {
     sources: Mutex<HashMap<IpAddr, Source>>,

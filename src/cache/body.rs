@@ -1,16 +1,14 @@
 //! The body of a record, checked before any of it is given out.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Cache;
 use super::chunks::Loaded;
 use super::error::ReadError;
-pub use super::pieces::Pieces;
+use super::pieces::Pieces;
 use super::record::Record;
-use crate::store::StoreError;
 
 /// Bytes to send.
 pub enum Body {
@@ -30,23 +28,25 @@ impl Cache {
         if let Some(body) = record.body() {
             return Ok(Body::Whole(body.clone()));
         }
-        match record.chunks() {
+        let readers = match record.chunks() {
             0 => return Ok(Body::Whole(Bytes::new())),
             1 => {
                 self.admit(record)?;
                 if let Loaded::Chunk(chunk) = self.chunk(record, 0).await? {
                     return Ok(Body::Whole(chunk));
                 }
-                self.verify(record).await?;
+                self.verify(record).await?
             }
             chunks => {
                 if !(0..chunks).all(|index| self.has_chunk(record, index)) {
                     self.admit(record)?;
-                    self.verify(record).await?;
+                    self.verify(record).await?
+                } else {
+                    Vec::new()
                 }
             }
-        }
-        Ok(Body::Stream(Pieces::new(Arc::clone(self), Arc::clone(record))))
+        };
+        Ok(Body::Stream(Pieces::new(Arc::clone(self), Arc::clone(record), readers)))
     }
 
     fn has_chunk(&self, record: &Record, index: usize) -> bool {
@@ -57,39 +57,5 @@ impl Cache {
     fn admit(&self, record: &Record) -> Result<(), ReadError> {
         let in_memory = record.chunks() == 1 && self.has_chunk(record, 0);
         if in_memory || self.reads.admits() { Ok(()) } else { Err(ReadError::Unavailable) }
-    }
-
-    /// Waits for a read within its deadline, and lets the breaker know.
-    pub(super) async fn reading<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, ReadError> {
-        self.reading_within(self.settings.read_deadline, read).await
-    }
-
-    pub(super) async fn reading_within<T>(
-        &self,
-        deadline: Duration,
-        read: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, ReadError> {
-        match tokio::time::timeout(deadline, read).await {
-            Ok(Ok(value)) => {
-                self.reads.succeeded();
-                Ok(value)
-            }
-            Ok(Err(StoreError::NotFound)) => {
-                self.reads.succeeded();
-                Err(ReadError::Gone)
-            }
-            Ok(Err(StoreError::Short)) => {
-                self.reads.succeeded();
-                Err(ReadError::Corrupt)
-            }
-            Ok(Err(e)) => {
-                self.reads.failed("read", &e.to_string());
-                Err(ReadError::Unavailable)
-            }
-            Err(_) => {
-                self.reads.failed("read", "no answer in time");
-                Err(ReadError::Unavailable)
-            }
-        }
     }
 }

@@ -8,6 +8,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// What every stream pays for when it is admitted, and the smallest piece it works with.
 pub const FLOOR: usize = 64 << 10;
 
+/// The largest piece of a body that one stream works with at a time.
+pub const LARGEST_PIECE: usize = 512 << 10;
+
 /// A number of bytes that may be in use at once.
 ///
 /// Nobody waits while holding: a stream waits for its floor when it holds nothing, and for more it only tries.

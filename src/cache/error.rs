@@ -16,7 +16,7 @@ pub enum ReadError {
 
 /// Why a body was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UploadError {
+pub enum WriteError {
     /// The store is full.
     #[error("no space left")]
     NoSpace,

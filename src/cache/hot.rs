@@ -49,6 +49,8 @@ pub struct Seen(u64);
 pub struct Change<'a> {
     hot: &'a Hot,
     key: ObjectKey,
+    /// The key's generation while this is the only change under way.
+    mine: u64,
     done: bool,
 }
 
@@ -132,8 +134,8 @@ impl Hot {
 
     /// Begins a change of a key.
     pub fn change(&self, key: &ObjectKey) -> Change<'_> {
-        self.generation(key).fetch_add(1, Ordering::SeqCst);
-        Change { hot: self, key: key.clone(), done: false }
+        let mine = self.generation(key).fetch_add(1, Ordering::SeqCst) + 1;
+        Change { hot: self, key: key.clone(), mine, done: false }
     }
 
     /// A chunk that is in memory.
@@ -154,11 +156,15 @@ impl Hot {
 }
 
 impl Change<'_> {
-    /// The key's state is known.
+    /// The key's state is known, unless another change of it went on meanwhile: then the store knows which was last.
     pub fn finish(mut self, known: Known) {
-        self.hot.generation(&self.key).fetch_add(1, Ordering::SeqCst);
-        self.hot.records.insert(self.key.clone(), known);
+        let generation = self.hot.generation(&self.key);
+        let after = self.mine + 1;
+        if generation.compare_exchange(self.mine, after, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            return; // dropped as unknown
+        }
         self.done = true;
+        self.hot.learn(&self.key, known, Seen(after));
     }
 
     /// The key's state is not known: the store will tell.
@@ -196,6 +202,18 @@ mod tests {
         assert!(matches!(hot.get(&k), Some(Known::Absent)));
         drop(hot.change(&k));
         assert!(hot.get(&k).is_none(), "an abandoned change leaves nothing known");
+    }
+
+    #[test]
+    fn of_two_changes_at_once_none_enters() {
+        let hot = Hot::new(8 << 20);
+        let k = key("gradle/default/aa/aa");
+        let first = hot.change(&k);
+        hot.change(&k).finish_unknown();
+        first.finish(Known::Absent);
+        assert!(hot.get(&k).is_none());
+        hot.change(&k).finish(Known::Absent);
+        assert!(hot.get(&k).is_some());
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use tokio::time::timeout;
+
 use super::Cache;
 use super::body::Body;
 use super::error::ReadError;
@@ -17,6 +19,9 @@ use crate::store::{Durability, Fetched, StoreError, Tag, When};
 
 /// Gradle entries that were not renewed for this long are renewed when they are used, in milliseconds.
 const RENEW_AFTER_MS: u64 = 24 * 3600 * 1000;
+
+/// How often a record may be replaced while its body is opened, before that is told as a miss.
+const MOST_REPLACEMENTS: usize = 16;
 
 /// Which tier answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,8 +78,7 @@ impl Cache {
 
     /// A record and its body. What fails its check is marked bad and reads as a miss.
     pub async fn get(self: &Arc<Self>, key: &ObjectKey) -> Found {
-        // A record that was replaced while its body was opened is looked up once more.
-        for _ in 0..2 {
+        for _ in 0..MOST_REPLACEMENTS {
             let (record, tier) = match self.lookup(key).await {
                 Lookup::Live(record, tier) => (record, tier),
                 Lookup::Absent(tier) => return Found::Miss(tier),
@@ -87,11 +91,13 @@ impl Cache {
                 }
                 Err(ReadError::Unavailable) => return Found::Unavailable,
                 Err(damage) => {
+                    // Replaced while its body was opened? Then there is another one by now.
                     self.hot.forget(&record);
                     if let Lookup::Live(again, _) = self.lookup(key).await
                         && again.tag() == record.tag()
                     {
                         self.mark_bad(key, record.tag(), &damage.to_string()).await;
+                        return Found::Miss(Tier::Cold);
                     }
                 }
             }
@@ -132,7 +138,8 @@ impl Cache {
                 }
             },
             Some(Err(HeaderError::Newer(version))) => {
-                tracing::warn!(%key, version, "a record of a newer larder is left alone and reads as a miss");
+                self.metrics.newer.inc();
+                tracing::debug!(%key, version, "a record of a newer larder is left alone and reads as a miss");
                 Lookup::Absent(Tier::Cold)
             }
             Some(Err(damage)) => {
@@ -166,7 +173,7 @@ impl Cache {
                 // What readers hold is paid for; a body that the hot budget has no room for is paid from the other.
                 let permit = match self.hot.make_room(size) {
                     Some(permit) => Some(permit),
-                    None => self.transfers.take(size).await,
+                    None => timeout(self.settings.lookup_deadline, self.transfers.take(size)).await.ok().flatten(),
                 };
                 body = Some(permit.ok_or(ReadError::Unavailable)?.guard(bytes.to_vec()));
             }
@@ -193,7 +200,7 @@ impl Cache {
         let change = self.hot.change(key);
         let write =
             self.store.write(key, vec![Bytes::from(header.encode())], When::Is(tag.clone()), Durability::Process);
-        match tokio::time::timeout(self.settings.lookup_deadline, write).await {
+        match timeout(self.settings.lookup_deadline, write).await {
             Ok(Ok(_)) => change.finish(Known::Absent),
             Ok(Err(StoreError::Changed)) => change.finish_unknown(),
             Ok(Err(_)) | Err(_) => {

@@ -4,6 +4,7 @@ mod body;
 mod breaker;
 mod budget;
 mod chunks;
+mod deadlines;
 mod error;
 mod flight;
 mod hot;
@@ -16,10 +17,11 @@ mod verify;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use body::{Body, Pieces};
-pub use budget::Budget;
-pub use error::{ReadError, UploadError};
+pub use body::Body;
+use budget::Budget;
+pub use error::{ReadError, WriteError};
 pub use lookup::{Found, Lookup, Tier};
+pub use pieces::Pieces;
 pub use record::Record;
 pub use upload::{Commit, Upload};
 
@@ -86,12 +88,12 @@ impl Cache {
     /// reading them.
     ///
     /// # Errors
-    /// [`UploadError::Unavailable`] when the store does not do it in time.
-    pub async fn remove(&self, key: &ObjectKey) -> Result<bool, UploadError> {
+    /// [`WriteError::Unavailable`] when the store does not do it in time.
+    pub async fn remove(&self, key: &ObjectKey) -> Result<bool, WriteError> {
         let was_there = match self.reading_within(self.settings.lookup_deadline, self.store.read(key, 1)).await {
             Ok(_) | Err(ReadError::Corrupt) => true,
             Err(ReadError::Gone) => false,
-            Err(ReadError::Unavailable) => return Err(UploadError::Unavailable),
+            Err(ReadError::Unavailable) => return Err(WriteError::Unavailable),
         };
         let change = self.hot.change(key);
         let removed = self.writing(self.store.remove(key, When::Always)).await;

@@ -8,20 +8,24 @@ use tokio::sync::Semaphore;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::Cache;
-use super::budget::{FLOOR, Permit};
+use super::budget::{FLOOR, LARGEST_PIECE, Permit};
 use super::chunks::Loaded;
 use super::error::ReadError;
 use super::record::{ChunkPlace, Record};
+use super::verify::Readers;
 use crate::store::Reader;
 
-const LARGEST_PIECE: usize = 512 << 10;
 /// A reader that asks for the next piece within this time has drained the last one quickly, and earns a larger one.
 const QUICK: Duration = Duration::from_millis(50);
+
+/// Between two tries to read on.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The rest of a body that was checked as a whole.
 pub struct Pieces {
     cache: Arc<Cache>,
     record: Arc<Record>,
+    readers: Readers,
     next_chunk: usize,
     partial: Option<Partial>,
     floor: Option<Floor>,
@@ -40,17 +44,32 @@ struct Partial {
 /// The 64 KiB that a stream paid for when it began to read for itself. One piece at a time may use them.
 struct Floor {
     turn: Arc<Semaphore>,
-    _permit: Arc<Permit>,
+    permit: Arc<Permit>,
 }
 
 impl Pieces {
-    pub(super) fn new(cache: Arc<Cache>, record: Arc<Record>) -> Self {
-        Self { cache, record, next_chunk: 0, partial: None, floor: None, piece: FLOOR, last_given: None }
+    pub(super) fn new(cache: Arc<Cache>, record: Arc<Record>, readers: Readers) -> Self {
+        Self { cache, record, readers, next_chunk: 0, partial: None, floor: None, piece: FLOOR, last_given: None }
     }
 
     /// The next bytes; `None` at the end. After an error the body cannot be finished: the connection has to be
     /// closed, so that the client does not take what it has for the whole.
+    ///
+    /// A store that has a hiccup in the middle of a body is asked again for a while: Gradle waits 30 s between two
+    /// bytes, and switches its cache off when a body breaks off.
     pub async fn next(&mut self) -> Option<Result<Bytes, ReadError>> {
+        let begun = Instant::now();
+        loop {
+            match self.try_next().await {
+                Some(Err(ReadError::Unavailable)) if begun.elapsed() < self.cache.settings.read_deadline * 2 => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_next(&mut self) -> Option<Result<Bytes, ReadError>> {
         if self.partial.is_none() {
             if self.next_chunk >= self.record.chunks() {
                 return None;
@@ -75,10 +94,14 @@ impl Pieces {
         let place = self.record.chunk(self.next_chunk).ok_or(ReadError::Corrupt)?;
         if self.floor.is_none() {
             // Whoever waits here holds nothing.
-            let permit = self.cache.transfers.take(FLOOR).await.ok_or(ReadError::Unavailable)?;
-            self.floor = Some(Floor { turn: Arc::new(Semaphore::new(1)), _permit: Arc::new(permit) });
+            let permit = self.cache.floor(FLOOR).await.map_err(|_| ReadError::Unavailable)?;
+            self.floor = Some(Floor { turn: Arc::new(Semaphore::new(1)), permit: Arc::new(permit) });
         }
-        let reader = self.cache.reading(self.cache.store.open(&place.object)).await?;
+        let opened = self.readers.iter().find(|(object, _)| *object == place.object);
+        let reader = match opened {
+            Some((_, reader)) => Arc::clone(reader),
+            None => self.cache.reading(self.cache.store.open(&place.object)).await?,
+        };
         self.partial = Some(Partial { reader, place, done: 0, hash: Box::new(Xxh3::new()) });
         Ok(())
     }
@@ -95,7 +118,7 @@ impl Pieces {
             None => {
                 // The last piece may still be on its way out of the floor.
                 let turn = Arc::clone(&floor.turn).acquire_owned().await.map_err(|_| ReadError::Unavailable)?;
-                (left.min(FLOOR), Owner::Floor(turn, Arc::clone(&floor._permit)))
+                (left.min(FLOOR), Owner::Floor(turn, Arc::clone(&floor.permit)))
             }
         };
         let offset = partial.place.offset + partial.done as u64;

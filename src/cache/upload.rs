@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::Cache;
-use super::budget::{FLOOR, Permit};
-use super::error::UploadError;
+use super::budget::{FLOOR, LARGEST_PIECE, Permit};
+use super::error::WriteError;
 use super::hot::Known;
 use super::record::{Record, SMALL};
 use crate::clock::new_ulid;
@@ -16,9 +16,7 @@ use crate::model::metadata::Task;
 use crate::model::object::ObjectKey;
 use crate::model::record::{Header, Payload, Writer};
 use crate::model::sums::{Sums, SumsBuilder};
-use crate::store::{PayloadWriter, StoreError, When};
-
-const LARGEST_PIECE: usize = 512 << 10;
+use crate::store::{PayloadWriter, When};
 
 /// What goes into a record beside the body.
 #[derive(Debug, Clone, Default)]
@@ -71,11 +69,11 @@ impl Cache {
     /// Begins to receive the body of a record. `declared` is its length where the client told it.
     ///
     /// # Errors
-    /// [`UploadError::Unavailable`] when there is no memory for it within the write deadline, or the store has
+    /// [`WriteError::Unavailable`] when there is no memory for it within the write deadline, or the store has
     /// failed repeatedly.
-    pub async fn upload(self: &Arc<Self>, key: ObjectKey, declared: Option<u64>) -> Result<Upload, UploadError> {
+    pub async fn upload(self: &Arc<Self>, key: ObjectKey, declared: Option<u64>) -> Result<Upload, WriteError> {
         if !self.writes.admits() {
-            return Err(UploadError::Unavailable);
+            return Err(WriteError::Unavailable);
         }
         let known = declared.and_then(|size| usize::try_from(size).ok());
         let state = match known {
@@ -93,36 +91,6 @@ impl Cache {
         };
         Ok(Upload { cache: Arc::clone(self), key, state, size: 0 })
     }
-
-    async fn floor(&self, bytes: usize) -> Result<Permit, UploadError> {
-        let taken = timeout(self.settings.write_deadline, self.transfers.take(bytes)).await;
-        taken.ok().flatten().ok_or(UploadError::Unavailable)
-    }
-
-    /// Waits for a write within its deadline, and lets the breaker know.
-    pub(super) async fn writing<T>(
-        &self,
-        write: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, UploadError> {
-        match timeout(self.settings.write_deadline, write).await {
-            Ok(Ok(value)) => {
-                self.writes.succeeded();
-                Ok(value)
-            }
-            Ok(Err(StoreError::NoSpace)) => {
-                self.writes.succeeded();
-                Err(UploadError::NoSpace)
-            }
-            Ok(Err(e)) => {
-                self.writes.failed("write", &e.to_string());
-                Err(UploadError::Unavailable)
-            }
-            Err(_) => {
-                self.writes.failed("write", "no answer in time");
-                Err(UploadError::Unavailable)
-            }
-        }
-    }
 }
 
 impl Upload {
@@ -134,8 +102,8 @@ impl Upload {
     /// Takes the next bytes of the body.
     ///
     /// # Errors
-    /// [`UploadError`]; nothing of the body will be kept.
-    pub async fn push(&mut self, bytes: Bytes) -> Result<(), UploadError> {
+    /// [`WriteError`]; nothing of the body will be kept.
+    pub async fn push(&mut self, bytes: Bytes) -> Result<(), WriteError> {
         self.size += bytes.len() as u64;
         match &mut self.state {
             State::Small { buffer, .. } if self.size <= buffer.capacity() as u64 => {
@@ -149,9 +117,9 @@ impl Upload {
             }
             State::Spooled(_) => {}
             State::Small { .. } | State::Gathered { .. } => self.spool().await?,
-            State::Failed => return Err(UploadError::Unavailable),
+            State::Failed => return Err(WriteError::Unavailable),
         }
-        let State::Spooled(spool) = &mut self.state else { return Err(UploadError::Unavailable) };
+        let State::Spooled(spool) = &mut self.state else { return Err(WriteError::Unavailable) };
         spool.sums.update(&bytes);
         spool.pending_bytes += bytes.len();
         spool.pending.push(bytes);
@@ -162,13 +130,13 @@ impl Upload {
     }
 
     /// Goes on in a payload of the store: the body is too large for memory.
-    async fn spool(&mut self) -> Result<(), UploadError> {
+    async fn spool(&mut self) -> Result<(), WriteError> {
         let payload = self.key.beside(new_ulid());
         let writer = self.cache.writing(self.cache.store.create(&payload)).await?;
         let (pending, sums, permit) = match std::mem::replace(&mut self.state, State::Failed) {
             State::Gathered { parts, sums, permit, .. } => (parts, sums, permit),
             // More than was declared: HTTP does not let that happen.
-            State::Small { .. } | State::Spooled(_) | State::Failed => return Err(UploadError::Unavailable),
+            State::Small { .. } | State::Spooled(_) | State::Failed => return Err(WriteError::Unavailable),
         };
         let pending_bytes = pending.iter().map(Bytes::len).sum();
         let mut spool =
@@ -184,13 +152,17 @@ impl Upload {
     /// Gives whether memory knew the key with other bytes.
     ///
     /// # Errors
-    /// [`UploadError`]; the record is then what it was before, or, after [`UploadError::Unavailable`], perhaps this.
-    pub async fn commit(self, commit: Commit) -> Result<bool, UploadError> {
+    /// [`WriteError`]; the record is then what it was before, or, after [`WriteError::Unavailable`], perhaps this.
+    pub async fn commit(self, commit: Commit) -> Result<bool, WriteError> {
+        let deadline = self.cache.settings.write_deadline;
         let task = tokio::spawn(self.finish(commit));
-        task.await.unwrap_or(Err(UploadError::Unavailable))
+        // The steps have deadlines of their own; the client has one for all of them.
+        timeout(deadline, task)
+            .await
+            .map_or(Err(WriteError::Unavailable), |done| done.unwrap_or(Err(WriteError::Unavailable)))
     }
 
-    async fn finish(self, commit: Commit) -> Result<bool, UploadError> {
+    async fn finish(self, commit: Commit) -> Result<bool, WriteError> {
         let Self { cache, key, state, size } = self;
         let durability = cache.settings.durability;
         let mut small = None;
@@ -215,7 +187,7 @@ impl Upload {
                 header.payloads.push(Payload { key: spool.payload.clone(), size });
                 (header, Vec::new(), Some(spool.payload))
             }
-            State::Failed => return Err(UploadError::Unavailable),
+            State::Failed => return Err(WriteError::Unavailable),
         };
         header.writer = commit.writer;
         header.task = commit.task;
@@ -241,7 +213,7 @@ impl Upload {
             Err(error) => {
                 change.finish_unknown();
                 // Only what certainly no record names is removed here; the rest is the sweep's.
-                if let (UploadError::NoSpace, Some(payload)) = (error, payload) {
+                if let (WriteError::NoSpace, Some(payload)) = (error, payload) {
                     let _ = cache.store.remove(&payload, When::Always).await;
                 }
                 Err(error)
@@ -252,7 +224,7 @@ impl Upload {
 
 impl Spool {
     /// Writes what was gathered, and looks how much may be gathered next.
-    async fn flush(&mut self, cache: &Cache) -> Result<(), UploadError> {
+    async fn flush(&mut self, cache: &Cache) -> Result<(), WriteError> {
         if !self.pending.is_empty() {
             let parts = std::mem::take(&mut self.pending);
             self.pending_bytes = 0;

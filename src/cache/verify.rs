@@ -9,6 +9,13 @@ use super::Cache;
 use super::error::ReadError;
 use super::record::Record;
 use crate::model::INLINE;
+use crate::model::object::ObjectKey;
+use crate::store::{Check, Reader};
+
+/// Objects that are open, by their keys.
+pub type Readers = Vec<(ObjectKey, Arc<dyn Reader>)>;
+
+const SPAN: u64 = 16 << 20;
 
 impl Cache {
     /// Reads the body through and checks every chunk, keeping none of it.
@@ -16,7 +23,11 @@ impl Cache {
     /// A corrupt chunk in the middle of a long body would otherwise be found when the answer's head is sent, and a
     /// body that breaks off makes Gradle switch its cache off. From a file this costs a second read out of the page
     /// cache.
-    pub(super) async fn verify(&self, record: &Arc<Record>) -> Result<(), ReadError> {
+    ///
+    /// Gives the objects that it opened: what is sent afterwards comes from the very bytes that were checked, also
+    /// when the record is replaced meanwhile.
+    pub(super) async fn verify(&self, record: &Arc<Record>) -> Result<Readers, ReadError> {
+        let mut readers = Vec::new();
         let objects: Vec<_> = match record.header.payloads.as_slice() {
             [] => record.chunk(0).map(|place| (place.object, place.offset, record.header.size)).into_iter().collect(),
             payloads => payloads.iter().map(|p| (p.key.clone(), 0, p.size)).collect(),
@@ -24,22 +35,28 @@ impl Cache {
         let mut first = 0;
         for (object, offset, size) in objects {
             let checker = Arc::new(Mutex::new(Checker::new(Arc::clone(record), first, size)));
-            let check = {
-                let checker = Arc::clone(&checker);
-                // Nothing else holds the lock; it only carries the checker through the blocking call.
-                Box::new(move |piece: &[u8]| checker.lock().is_ok_and(|mut checker| checker.take(piece)))
-            };
-            let scan = async {
-                let reader = self.store.open(&object).await?;
-                reader.scan(offset..offset.saturating_add(size), check).await
-            };
-            if !self.reading(scan).await? {
-                return Err(ReadError::Corrupt);
+            let reader = self.reading(self.store.open(&object)).await?;
+            let end = offset.saturating_add(size);
+            // Each span has a deadline of its own, so that a large body on a slow disk is not taken for a failure.
+            let mut at = offset;
+            while at < end {
+                let next = end.min(at + SPAN);
+                if !self.reading(reader.scan(at..next, check(&checker))).await? {
+                    return Err(ReadError::Corrupt);
+                }
+                at = next;
             }
             first += usize::try_from(size.div_ceil(INLINE)).unwrap_or(usize::MAX);
+            readers.push((object, reader));
         }
-        Ok(())
+        Ok(readers)
     }
+}
+
+/// Nothing else holds the lock; it only carries the checker through the blocking calls.
+fn check(checker: &Arc<Mutex<Checker>>) -> Check {
+    let checker = Arc::clone(checker);
+    Box::new(move |piece: &[u8]| checker.lock().is_ok_and(|mut checker| checker.take(piece)))
 }
 
 /// Compares the chunks of one object with the record's sums as their bytes pass.

@@ -6,6 +6,7 @@ use super::{Failure, Options, print};
 use crate::auth::Auth;
 use crate::config::{self, Anonymous, Config};
 use crate::store::Location;
+use crate::telemetry;
 
 /// Prints the configuration as a file that would give the same, secrets redacted. Finds every error that a start
 /// would find without opening the store or the port.
@@ -33,5 +34,6 @@ pub fn load(options: Options) -> Result<(Config, Vec<String>), Failure> {
     let (config, warnings) = config::load(&options.sources()).map_err(Failure::usage)?;
     Location::parse(&config.store.url).map_err(|e| Failure::usage(format!("store.url: {e}")))?;
     Auth::new(&config.auth, config.anonymous(), |name| std::env::var(name).ok()).map_err(Failure::usage)?;
+    telemetry::check(&config.log).map_err(Failure::usage)?;
     Ok((config, warnings))
 }

@@ -117,8 +117,9 @@ fn report(failure: &Failure) -> ExitCode {
 /// What is wrong with a command line; clap explains it over several lines.
 fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    format!("{}; see larder --help", first.strip_prefix("error: ").unwrap_or(first))
+    let said: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let said = said.join(" ");
+    format!("{}; see larder --help", said.strip_prefix("error: ").unwrap_or(&said))
 }
 
 /// Prints to standard output; a reader that went away is no error.

@@ -3,13 +3,22 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{Anonymous, Config};
+use crate::store::Location;
 
 /// The lines for a node that listens on `address`.
 pub fn banner(config: &Config, address: SocketAddr) -> String {
-    let url = format!("http://{}/cache/", reachable(address));
+    let base = format!("http://{}", reachable(address));
+    let url = format!("{base}/cache/");
     let user = user(config);
+    let password = match &user {
+        Some(user) => format!("\nand {user}'s password as BUILD_CACHE_PASSWORD where the builds run.\n"),
+        None => String::new(),
+    };
     format!(
-        "larder {version} serves {url} and keeps its data in {store}.
+        "larder {version}
+  cache  {url}
+  page   {base}/
+  data   {data}
 
 In gradle.properties:
 
@@ -20,13 +29,21 @@ In settings.gradle (Gradle 4.4 to 9):
 {groovy}
 or in settings.gradle.kts (Gradle 5 to 9):
 
-{kotlin}
+{kotlin}{password}
 ",
         version = env!("CARGO_PKG_VERSION"),
-        store = config.store.url,
+        data = data(config),
         groovy = groovy(&url, user.as_deref()),
         kotlin = kotlin(&url, user.as_deref()),
     )
+}
+
+/// Where the data is, as a path that means the same everywhere.
+fn data(config: &Config) -> String {
+    match Location::parse(&config.store.url) {
+        Ok(Location::Directory(path)) => std::path::absolute(&path).unwrap_or(path).display().to_string(),
+        Ok(Location::Memory) | Err(_) => config.store.url.clone(),
+    }
 }
 
 /// The name to put into settings: the first user who may store, or nobody where nobody is needed.
@@ -35,9 +52,9 @@ fn user(config: &Config) -> Option<String> {
         return None;
     }
     let users = &config.auth.users;
-    let may_store =
-        |grants: &[String]| grants.iter().any(|grant| grant.starts_with("gradle:") && !grant.ends_with("=read"));
-    users.iter().find(|user| may_store(&user.grants)).or(users.first()).map(|user| user.name.clone())
+    let stores = |grant: &String| grant.starts_with("gradle:") && !grant.ends_with("=read");
+    let may_store = users.iter().find(|user| user.grants.iter().flatten().any(stores));
+    may_store.or(users.first()).map(|user| user.name.clone())
 }
 
 /// An address that others can use: one that listens everywhere is reached by the machine's name.
@@ -55,15 +72,19 @@ fn host_name() -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-// `allowInsecureProtocol` exists since Gradle 6; plain HTTP needs it from 7 on, and 4.4 does not start with it.
+// `allowInsecureProtocol` exists since Gradle 6; plain HTTP needs it from 7 on, and 4.4 does not start with it. `it` is
+// the cache itself in every version. Without a password the cache is off, which hurts nobody; a 401 would be a warning.
 fn groovy(url: &str, user: Option<&str>) -> String {
+    let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
     let credentials = user.map_or(String::new(), |user| {
         format!(
-            "            credentials {{
-                username = '{user}'
+            "            enabled = System.getenv('BUILD_CACHE_PASSWORD') != null
+            credentials {{
+                username = '{}'
                 password = System.getenv('BUILD_CACHE_PASSWORD')
             }}
-"
+",
+            quoted(user)
         )
     });
     format!(
@@ -80,14 +101,18 @@ fn groovy(url: &str, user: Option<&str>) -> String {
     )
 }
 
+// In Kotlin the property cannot be named where it does not exist, hence the reflective call.
 fn kotlin(url: &str, user: Option<&str>) -> String {
+    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
     let credentials = user.map_or(String::new(), |user| {
         format!(
-            "            credentials {{
-                username = \"{user}\"
+            "            isEnabled = System.getenv(\"BUILD_CACHE_PASSWORD\") != null
+            credentials {{
+                username = \"{}\"
                 password = System.getenv(\"BUILD_CACHE_PASSWORD\")
             }}
-"
+",
+            quoted(user)
         )
     });
     format!(
@@ -101,4 +126,45 @@ fn kotlin(url: &str, user: Option<&str>) -> String {
     }}
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::UserConfig;
+
+    fn with_users(names: &[(&str, &str)]) -> Config {
+        let mut config = Config::default();
+        config.auth.users = names
+            .iter()
+            .map(|(name, grant)| UserConfig {
+                name: (*name).into(),
+                grants: Some(vec![(*grant).into()]),
+                ..UserConfig::default()
+            })
+            .collect();
+        config
+    }
+
+    #[test]
+    fn it_fits_eighty_columns_and_names_who_may_store() {
+        let config = with_users(&[("dev", "gradle:**=read"), ("ci", "gradle:**=read-write")]);
+        let banner = banner(&config, SocketAddr::from(([10, 0, 0, 1], 5071)));
+        assert!(banner.lines().all(|line| line.len() <= 80), "{banner}");
+        assert!(banner.contains("username = 'ci'") && banner.contains("http://10.0.0.1:5071/cache/"));
+        assert!(banner.contains("ci's password as BUILD_CACHE_PASSWORD"));
+    }
+
+    #[test]
+    fn nobody_is_named_where_nobody_is_needed() {
+        let banner = banner(&Config::default(), "[::1]:5071".parse().unwrap());
+        assert!(!banner.contains("credentials") && banner.contains("http://[::1]:5071/cache/"));
+    }
+
+    #[test]
+    fn names_with_quotes_stay_inside_their_quotes() {
+        let config = with_users(&[("it's $a \"b\"", "gradle:**=read-write")]);
+        let banner = banner(&config, SocketAddr::from(([127, 0, 0, 1], 1)));
+        assert!(banner.contains(r"'it\'s $a") && banner.contains(r#"\$a \"b\""#), "{banner}");
+    }
 }

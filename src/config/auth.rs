@@ -48,7 +48,7 @@ pub struct UserConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_hash: Option<Secret>,
     /// `gradle:<namespace glob>=read`, `=read-write` or `=admin`.
-    pub grants: Vec<String>,
+    pub grants: Option<Vec<String>>,
 }
 
 /// Where a user's password comes from.
@@ -101,6 +101,12 @@ impl AuthConfig {
                 return Err(format!("auth.user: `{}` stands there twice", user.name));
             }
             user.source()?;
+            if user.grants.is_none() {
+                return Err(format!(
+                    "auth.user `{}`: grants are missing; write [] for a user who may do nothing",
+                    user.name
+                ));
+            }
         }
         Ok(())
     }

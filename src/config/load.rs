@@ -45,28 +45,30 @@ pub fn load(sources: &Sources) -> Result<(Config, Vec<String>), String> {
         }
     }
     if let Some(listen) = &sources.listen {
-        set(&mut table, "server", "listen", Value::String(listen.clone()));
+        set_from_environment(&mut table, "--listen", "server_listen", listen)?;
     }
     if let Some(data) = &sources.data {
         set(&mut table, "store", "url", Value::String(format!("file://{}", data.display())));
     }
     let mut config: Config = parse("the configuration", table)?;
-    if config.auth.users.is_empty()
-        && let Some(user) = user_of_build_cache_password(&sources.environment)
-    {
-        config.auth.users.push(user);
+    let mut warnings = Vec::new();
+    match user_of_build_cache_password(&sources.environment) {
+        Some(user) if config.auth.users.is_empty() => config.auth.users.push(user),
+        Some(_) => warnings.push("BUILD_CACHE_PASSWORD makes no user here, because auth.user names others".to_owned()),
+        None => {}
     }
     config.validate()?;
     let named = |name: &str| config.auth.users.iter().any(|user| user.password_env.as_deref() == Some(name));
-    let warnings = unknown.into_iter().filter(|name| !named(name));
-    let warn = |name| format!("the environment variable {name} is not one of larder's; it is ignored");
-    let warnings = warnings.map(warn).collect();
+    let unknown = unknown.into_iter().filter(|name| !named(name));
+    warnings
+        .extend(unknown.map(|name| format!("the environment variable {name} is not one of larder's; it is ignored")));
     Ok((config, warnings))
 }
 
 #[allow(clippy::disallowed_methods)] // the configuration file is read here and nowhere else
 fn read_file(path: &Path) -> Result<Table, String> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|e| format!("cannot read the configuration {}: {e}", path.display()))?;
     // Parsed as a whole first, so that an error can name its line.
     toml::from_str::<Config>(&text).map_err(|e| {
         let line = e.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
@@ -123,7 +125,7 @@ fn user_of_build_cache_password(environment: &[(String, String)]) -> Option<User
     Some(UserConfig {
         name: of("BUILD_CACHE_USER").unwrap_or_else(|| "gradle".into()),
         password: Some(Secret::new(password)),
-        grants: vec!["gradle:**=read-write".into(), "oci:**=read-write".into()],
+        grants: Some(vec!["gradle:**=read-write".into(), "oci:**=read-write".into()]),
         ..UserConfig::default()
     })
 }
@@ -192,6 +194,8 @@ mod tests {
         assert!(wrong("[nonsense]\na = 1").contains("unknown field `nonsense`"));
         assert!(wrong("[server\n").contains("line 1"));
         assert!(wrong("[[auth.user]]\nname = \"a\"").contains("exactly one of password"));
+        assert!(wrong("[[auth.user]]\nname = \"a\"\npassword = \"x\"").contains("grants are missing"));
+        assert!(wrong("[server]\nlisten = \"localhost:1\"").contains("127.0.0.1:5071"));
         let error = load(&sources(&[("LARDER_GRADLE_MAX_ENTRY", "lots")])).unwrap_err();
         assert!(error.starts_with("LARDER_GRADLE_MAX_ENTRY: `lots` is not a size"), "{error}");
         let missing = Sources { file: Some("/does/not/exist.toml".into()), ..Sources::default() };

@@ -10,11 +10,12 @@ use super::units::Size;
 pub struct MemoryConfig {
     /// Entries kept in memory. Default: a quarter of what this machine or its cgroup has, at most 1GiB.
     pub hot: Size,
-    /// Bodies on their way in or out.
+    /// Bodies on their way in or out. Default: a quarter, too, at most 256MiB.
     pub transfers: Size,
 }
 
-const MOST_BY_DEFAULT: u64 = 1 << 30;
+const MOST_HOT_BY_DEFAULT: u64 = 1 << 30;
+const MOST_TRANSFERS_BY_DEFAULT: u64 = 256 << 20;
 const LEAST_HOT: u64 = 1 << 20;
 const LEAST_TRANSFERS: u64 = 4 << 20;
 
@@ -22,7 +23,8 @@ impl Default for MemoryConfig {
     fn default() -> Self {
         let quarter = memory_limit().map_or(256 << 20, |limit| limit / 4);
         // Whole mebibytes read better.
-        Self { hot: Size(quarter.min(MOST_BY_DEFAULT) >> 20 << 20), transfers: Size::mib(256) }
+        let at_most = |most: u64| Size(quarter.min(most) >> 20 << 20);
+        Self { hot: at_most(MOST_HOT_BY_DEFAULT), transfers: at_most(MOST_TRANSFERS_BY_DEFAULT) }
     }
 }
 
@@ -35,9 +37,10 @@ impl MemoryConfig {
             return Err(format!("memory.transfers: {} is too little, at least 4MiB is needed", self.transfers));
         }
         match memory_limit() {
-            Some(limit) if self.hot.0 > limit => Err(format!(
-                "memory.hot: {} is more than the {} that this machine or its cgroup has",
+            Some(limit) if self.hot.0.saturating_add(self.transfers.0) > limit => Err(format!(
+                "memory: hot ({}) and transfers ({}) are more than the {} that this machine or its cgroup has",
                 self.hot,
+                self.transfers,
                 super::units::human_bytes(limit)
             )),
             _ => Ok(()),

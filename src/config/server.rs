@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::units::{Period, Size};
 
@@ -11,6 +11,7 @@ use super::units::{Period, Size};
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
     /// Address and port.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Connections at once; more wait to be accepted.
     pub max_connections: usize,
@@ -42,6 +43,15 @@ impl Default for ServerConfig {
             drain_total: Period::secs(25),
         }
     }
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        de::Error::custom(format!(
+            "`{text}` is not an address and a port; write 127.0.0.1:5071, or 0.0.0.0:5071 for all"
+        ))
+    })
 }
 
 impl ServerConfig {

@@ -63,7 +63,7 @@ metrics! {
     /// Stores of a key that was in memory with other bytes.
     differing: IntCounter () => "larder_gradle_differing_total",
     /// Execution time of the tasks whose outputs were hits, in seconds.
-    saved_seconds: Counter () => "larder_gradle_saved_seconds_total",
+    saved_seconds: Counter () => "larder_saved_seconds_total",
     /// Bytes of Gradle entries, by direction as the client sees it.
     bytes: IntCounterVec ("direction") => "larder_gradle_bytes_total",
     /// Sizes of stored Gradle entries in bytes.
@@ -72,6 +72,8 @@ metrics! {
     latency: HistogramVec (latency_buckets(); "route", "tier") => "larder_request_seconds",
     /// Records and payloads that failed their check and read as misses.
     corrupt: IntCounter () => "larder_store_corrupt_total",
+    /// Lookups that met a record of a newer larder, which is left alone and reads as a miss.
+    newer: IntCounter () => "larder_store_newer_total",
     /// Store operations that failed or took too long, by operation.
     store_failures: IntCounterVec ("operation") => "larder_store_failures_total",
     /// 1 while the store is not asked because it failed repeatedly, by kind of operation.
@@ -90,9 +92,11 @@ metrics! {
     memory_items: IntGaugeVec ("kind") => "larder_memory_items",
     /// Open connections.
     connections: IntGauge () => "larder_connections",
+    /// Times that server.max_connections were open and the next one had to wait.
+    connections_full: IntCounter () => "larder_connections_full_total",
     /// Connections that were cut, by reason.
     cut: IntCounterVec ("reason") => "larder_connections_cut_total",
-    /// Requests whose credentials were refused.
+    /// Requests that were refused because their credentials were wrong or missing.
     auth_failures: IntCounter () => "larder_auth_failures_total",
     /// Requests whose handling panicked.
     panics: IntCounter () => "larder_panics_total",
@@ -123,7 +127,7 @@ impl Metrics {
         text
     }
 
-    /// The sum of a labelled counter and each of its values, by label.
+    /// The values of a labelled counter that are not zero, by label.
     pub fn by_label(vec: &IntCounterVec) -> Vec<(String, u64)> {
         let families = vec.collect();
         let values = families.iter().flat_map(|family| family.get_metric());

@@ -1,6 +1,5 @@
 //! The key of an object in the store: a record, or a payload that a record names.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -82,12 +81,6 @@ impl fmt::Display for ObjectKey {
 impl fmt::Debug for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl Borrow<str> for ObjectKey {
-    fn borrow(&self) -> &str {
-        &self.0
     }
 }
 

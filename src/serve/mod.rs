@@ -80,11 +80,11 @@ pub async fn serve<H: Handler>(
 ) {
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let all = u32::try_from(limits.max_connections).unwrap_or(u32::MAX);
-    let shared = Arc::new(connection::Shared::new(handler, limits, phase.clone(), metrics));
+    let shared = Arc::new(connection::Shared::new(handler, limits, phase.clone(), Arc::clone(&metrics)));
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = next(&listener, &places) => accepted,
+            accepted = next(&listener, &places, &metrics) => accepted,
             _ = phase.wait_for(|phase| *phase >= Phase::Closing) => break,
         };
         let (place, stream, peer) = match accepted {
@@ -111,11 +111,13 @@ pub async fn serve<H: Handler>(
 async fn next(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    metrics: &Metrics,
 ) -> io::Result<(tokio::sync::OwnedSemaphorePermit, TcpStream, SocketAddr)> {
     let place = match Arc::clone(places).try_acquire_owned() {
         Ok(place) => place,
         Err(_) => {
-            tracing::warn!("server.max_connections are open: new ones wait");
+            metrics.connections_full.inc();
+            tracing::debug!("server.max_connections are open: new ones wait");
             Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?
         }
     };

@@ -175,7 +175,7 @@ async fn listing(store: &dyn Store) {
 
 #[tokio::test]
 async fn memory_keeps_the_contract() {
-    contract(Arc::new(MemoryStore::default())).await;
+    contract(Arc::new(MemoryStore::new(Arc::default()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,7 +200,7 @@ async fn a_directory_has_one_owner() {
 }
 
 #[tokio::test]
-async fn a_count_survives_its_process_and_is_walked_where_it_is_missing() {
+async fn a_count_survives_its_process_and_is_walked_where_it_is_missing_or_old() {
     let dir = tempfile::tempdir().unwrap();
     let usage = Arc::new(Usage::default());
     let store = DirStore::open(dir.path(), Arc::clone(&usage)).unwrap();
@@ -209,23 +209,24 @@ async fn a_count_survives_its_process_and_is_walked_where_it_is_missing() {
     }
     assert_eq!(usage.figures(), None, "nobody knows yet what was there before");
     usage::restore(&store, &usage).await.unwrap();
-    let counted = usage.figures().unwrap();
-    assert_eq!(counted.objects, 5);
+    assert_eq!(usage.figures().unwrap().objects, 5);
     put(&store, "gradle/n/k0", &[1; 200], When::Always).await.unwrap();
     store.remove(&key("gradle/n/k1"), When::Always).await.unwrap();
-    usage::save(&store, &usage, None).await.unwrap();
-    let saved = usage.figures().unwrap();
+    let on_disk: u64 = store.list("", None, 100).await.unwrap().iter().map(|o| o.size).sum();
+    assert_eq!((usage.figures().unwrap().objects, usage.figures().unwrap().bytes), (4, on_disk));
 
-    let walked = Usage::default();
-    store.remove(&ObjectKey::system("usage"), When::Always).await.unwrap();
-    usage::restore(&store, &walked).await.unwrap();
-    assert_eq!(walked.figures().unwrap().objects, 4);
-
-    usage::save(&store, &Arc::new(walked), None).await.unwrap();
+    // Ended cleanly: what was written down is believed.
+    usage::save(&store, &usage, true).await.unwrap();
+    put(&store, "gradle/n/unseen", b"x", When::Always).await.unwrap();
     let taken_up = Usage::default();
     usage::restore(&store, &taken_up).await.unwrap();
     assert_eq!(taken_up.figures().unwrap().objects, 4);
-    assert!(saved.objects >= 4);
+
+    // Killed after it was written down: counted again.
+    usage::save(&store, &taken_up, false).await.unwrap();
+    let walked = Usage::default();
+    usage::restore(&store, &walked).await.unwrap();
+    assert_eq!(walked.figures().unwrap().objects, 6, "five entries and the count itself");
 }
 
 #[tokio::test]
@@ -233,6 +234,11 @@ async fn leftovers_in_tmp_are_set_aside_and_removed() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("tmp")).unwrap();
     std::fs::write(dir.path().join("tmp/left"), b"x").unwrap();
+    let foreign = DirStore::open(dir.path(), Arc::default()).unwrap_err().to_string();
+    assert!(foreign.contains("not larder's"), "{foreign}");
+    assert!(dir.path().join("tmp/left").exists(), "somebody else's files stay");
+    std::fs::create_dir(dir.path().join("system")).unwrap();
+    std::fs::write(dir.path().join("system/format"), b"x").unwrap();
     let store = DirStore::open(dir.path(), Arc::default()).unwrap();
     assert!(!dir.path().join("tmp/left").exists());
     let tidy =
@@ -241,5 +247,5 @@ async fn leftovers_in_tmp_are_set_aside_and_removed() {
         std::thread::sleep(std::time::Duration::from_millis(10));
         tidy()
     }));
-    assert!(store.list("", None, 10).await.unwrap().is_empty());
+    assert_eq!(store.list("", None, 10).await.unwrap().len(), 1);
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, When, system};
+use super::{Durability, Store, StoreError, When, system};
 
 /// The layout that this program writes and reads.
 const FORMAT: u32 = 1;
@@ -29,21 +29,27 @@ pub async fn check(store: &dyn Store) -> Result<(), String> {
             "the store has format {format} and this larder knows format {FORMAT}: use the version that wrote it, or an empty store"
         )),
         // Absent, or damaged: a store of the only format there is so far.
-        None => system::write(store, NAME, &Format { format: FORMAT }, When::Always).await.map(drop).map_err(failed),
+        None => write(store, FORMAT).await.map_err(failed),
     }
+}
+
+async fn write(store: &dyn Store, format: u32) -> Result<(), StoreError> {
+    system::write(store, NAME, &Format { format }, When::Always, Durability::Synced).await.map(drop)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::store::MemoryStore;
 
     #[tokio::test]
     async fn a_newer_format_is_refused_with_advice() {
-        let store = MemoryStore::default();
+        let store = MemoryStore::new(Arc::default());
         check(&store).await.unwrap();
         check(&store).await.unwrap();
-        system::write(&store, NAME, &Format { format: 9 }, When::Always).await.unwrap();
+        write(&store, 9).await.unwrap();
         assert!(check(&store).await.unwrap_err().contains("format 9"));
     }
 }

@@ -13,6 +13,7 @@ use object_store::{
 };
 use tokio::sync::Mutex;
 
+use super::usage::Usage;
 use super::{
     Check, Durability, Fetched, Listed, PayloadWriter, Reader, Space, Stamp, Store, StoreError, Tag, Traits, When,
 };
@@ -21,11 +22,19 @@ use crate::model::INLINE;
 use crate::model::object::ObjectKey;
 
 /// Objects in this process's memory, gone with it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct MemoryStore {
     objects: Arc<InMemory>,
+    usage: Arc<Usage>,
     /// InMemory cannot delete on a condition: writes and removals take turns.
     turn: Mutex<()>,
+}
+
+impl MemoryStore {
+    /// An empty store. What it holds is counted in `usage`.
+    pub fn new(usage: Arc<Usage>) -> Self {
+        Self { objects: Arc::default(), usage, turn: Mutex::default() }
+    }
 }
 
 fn path(key: &ObjectKey) -> Path {
@@ -92,7 +101,14 @@ impl Store for MemoryStore {
             When::Is(tag) => PutMode::Update(UpdateVersion { e_tag: Some(tag.0), version: None }),
         };
         let options = PutOptions { mode, ..PutOptions::default() };
-        let put = self.objects.put_opts(&path(key), PutPayload::from_iter(parts), options).await?;
+        let old = self.objects.head(&path(key)).await.ok().map(|meta| meta.size);
+        let payload = PutPayload::from_iter(parts);
+        let size = payload.content_length() as u64;
+        let put = self.objects.put_opts(&path(key), payload, options).await?;
+        match old {
+            Some(old) => self.usage.replaced(old, size),
+            None => self.usage.added(size),
+        }
         Ok(Stamp { tag: tag(put.e_tag), modified: clock::unix_ms() })
     }
 
@@ -106,8 +122,8 @@ impl Store for MemoryStore {
         let there = self.objects.head(&path(key)).await;
         match (when, there) {
             (When::Always, Err(Error::NotFound { .. })) => return Ok(()),
-            (When::Always, Ok(_)) => {}
-            (When::Is(wanted), Ok(meta)) if tag(meta.e_tag.clone()) == wanted => {}
+            (When::Always, Ok(meta)) => self.usage.removed(meta.size),
+            (When::Is(wanted), Ok(meta)) if tag(meta.e_tag.clone()) == wanted => self.usage.removed(meta.size),
             (_, Ok(_) | Err(Error::NotFound { .. })) => return Err(StoreError::Changed),
             (_, Err(e)) => return Err(e.into()),
         }
@@ -115,7 +131,8 @@ impl Store for MemoryStore {
     }
 
     async fn create(&self, key: &ObjectKey) -> Result<Box<dyn PayloadWriter>, StoreError> {
-        Ok(Box::new(MemoryWriter { objects: Arc::clone(&self.objects), key: key.clone(), parts: Vec::new() }))
+        let (objects, usage) = (Arc::clone(&self.objects), Arc::clone(&self.usage));
+        Ok(Box::new(MemoryWriter { objects, usage, key: key.clone(), parts: Vec::new() }))
     }
 
     async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, StoreError> {
@@ -168,6 +185,7 @@ impl Reader for MemoryReader {
 
 struct MemoryWriter {
     objects: Arc<InMemory>,
+    usage: Arc<Usage>,
     key: ObjectKey,
     parts: Vec<Bytes>,
 }
@@ -180,6 +198,7 @@ impl PayloadWriter for MemoryWriter {
     }
 
     async fn finish(self: Box<Self>, _durability: Durability) -> Result<(), StoreError> {
+        self.usage.added(self.parts.iter().map(|part| part.len() as u64).sum());
         self.objects.put(&path(&self.key), PutPayload::from_iter(self.parts)).await?;
         Ok(())
     }

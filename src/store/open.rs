@@ -39,6 +39,7 @@ impl Location {
                     "`{scheme}://` is not a kind of store; use file:///DIRECTORY, or memory:// to forget everything"
                 ));
             }
+            None if url.starts_with("file:") => return Err("write file:///DIRECTORY, with three slashes".into()),
             None => url,
         };
         if path.is_empty() {
@@ -56,7 +57,7 @@ pub async fn open(location: &Location) -> Result<Opened, String> {
     let usage = Arc::new(Usage::default());
     let store: Arc<dyn Store> = match location {
         Location::Directory(path) => Arc::new(DirStore::open(path, Arc::clone(&usage)).map_err(|e| e.to_string())?),
-        Location::Memory => Arc::new(MemoryStore::default()),
+        Location::Memory => Arc::new(MemoryStore::new(Arc::clone(&usage))),
     };
     format::check(store.as_ref()).await?;
     Ok(Opened { store, usage })
@@ -73,5 +74,6 @@ mod tests {
         assert_eq!(Location::parse("memory://"), Ok(Location::Memory));
         assert!(Location::parse("s4://bucket").unwrap_err().contains("s4://"));
         assert!(Location::parse("file://").is_err());
+        assert!(Location::parse("file:/data").unwrap_err().contains("file:///"));
     }
 }

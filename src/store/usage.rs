@@ -1,11 +1,10 @@
 //! How full the store is, known without a walk: what the last owner wrote down, and what was counted since.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, When, system};
+use super::{Durability, Store, StoreError, When, system};
 use crate::model::object::ObjectKey;
 
 const NAME: &str = "usage";
@@ -22,7 +21,8 @@ pub struct Figures {
 
 /// A running count, shared by whatever writes to the store.
 ///
-/// After a killed process the figures miss what was written since they were last saved; the next walk mends that.
+/// After a killed process the figures miss what was written since they were last saved, until the next start has walked
+/// the store.
 #[derive(Debug, Default)]
 pub struct Usage {
     bytes: AtomicI64,
@@ -62,23 +62,46 @@ impl Usage {
         self.objects.fetch_add(signed(base.objects), Ordering::Relaxed);
         self.known.store(true, Ordering::Release);
     }
+
+    /// Sets what a walk found. What changed during the walk may be counted once too often or too rarely.
+    fn set(&self, walked: Figures) {
+        self.bytes.store(signed(walked.bytes), Ordering::Relaxed);
+        self.objects.store(signed(walked.objects), Ordering::Relaxed);
+        self.known.store(true, Ordering::Release);
+    }
 }
 
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Takes up the count where the last owner left it; where nobody left any, walks the store. To be run beside the
-/// traffic.
+/// What stands in the store.
+#[derive(Debug, Serialize, Deserialize)]
+struct Saved {
+    #[serde(flatten)]
+    figures: Figures,
+    /// Written by a node that was ending: nothing was stored since.
+    #[serde(default)]
+    clean: bool,
+}
+
+/// Takes up the count where the last owner left it; where nobody left any, or was killed since, walks the store. To be
+/// run beside the traffic.
 ///
 /// # Errors
-/// The store's, when it cannot be read; the count then stays unknown.
+/// The store's, when it cannot be read; the count is then what is known so far.
 pub async fn restore(store: &dyn Store, usage: &Usage) -> Result<(), StoreError> {
-    if let Some(saved) = system::read::<Figures>(store, NAME).await? {
-        usage.set_base(saved);
-        return Ok(());
+    let saved = match usage.figures() {
+        // Tried before: only the walk is missing.
+        Some(_) => None,
+        None => system::read::<Saved>(store, NAME).await?,
+    };
+    if let Some(saved) = saved {
+        usage.set_base(saved.figures);
+        if saved.clean {
+            return Ok(());
+        }
     }
-    let counted_before = (usage.bytes.load(Ordering::Relaxed), usage.objects.load(Ordering::Relaxed));
     let mut walked = Figures::default();
     let mut after: Option<ObjectKey> = None;
     loop {
@@ -88,24 +111,16 @@ pub async fn restore(store: &dyn Store, usage: &Usage) -> Result<(), StoreError>
         walked.objects += page.len() as u64;
         after = Some(last.key.clone());
     }
-    // The walk saw what was counted before it; what changed during it may be counted once too often or too rarely.
-    usage.bytes.fetch_sub(counted_before.0, Ordering::Relaxed);
-    usage.objects.fetch_sub(counted_before.1, Ordering::Relaxed);
-    usage.set_base(walked);
+    usage.set(walked);
     Ok(())
 }
 
-/// Writes the count down, if it is known and differs from `last`; gives what stands there now.
+/// Writes the count down, if it is known; `clean` says that nothing will be stored any more.
 ///
 /// # Errors
 /// The store's, when it cannot be written.
-pub async fn save(store: &dyn Store, usage: &Arc<Usage>, last: Option<Figures>) -> Result<Option<Figures>, StoreError> {
-    let now = usage.figures();
-    match now {
-        Some(figures) if now != last => {
-            system::write(store, NAME, &figures, When::Always).await?;
-            Ok(usage.figures())
-        }
-        _ => Ok(last),
-    }
+pub async fn save(store: &dyn Store, usage: &Usage, clean: bool) -> Result<(), StoreError> {
+    let Some(figures) = usage.figures() else { return Ok(()) };
+    // Worth no sync: after a power cut it is counted again.
+    system::write(store, NAME, &Saved { figures, clean }, When::Always, Durability::Process).await.map(drop)
 }

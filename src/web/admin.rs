@@ -35,11 +35,11 @@ pub async fn misses(State(node): State<Arc<Node>>, request: Request<Body>) -> Re
 
 /// Lets admins of everything pass.
 async fn admin_only(node: &Node, caller: &Caller) -> Result<(), Response<Body>> {
-    let Ok(identity) = caller.identify(node).await else { return Err(answer::challenge()) };
+    let identity = caller.identify(node).await?;
     if identity.may(Access::Admin, Target::Node) {
         Ok(())
     } else if identity.is_anonymous() {
-        Err(answer::challenge())
+        Err(caller.challenge(node))
     } else {
         let message = "this needs a user with an admin grant over everything, such as \"gradle:**=admin\"";
         Err(answer::api_error(StatusCode::FORBIDDEN, message))

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use tower_http::catch_panic::ResponseForPanic;
@@ -62,8 +63,15 @@ pub fn closing(response: Response<Body>) -> Response<Body> {
     with(response, header::CONNECTION, HeaderValue::from_static("close"))
 }
 
-pub async fn no_such_page(uri: Uri) -> Response<Body> {
+/// Whatever has no route. A store that comes here was meant for the cache, and its build goes on without one.
+pub async fn no_such_page(State(node): State<Arc<Node>>, method: Method, uri: Uri) -> Response<Body> {
     let path: String = uri.path().chars().take(200).collect();
+    if method == Method::PUT
+        && let Some(left_out) = node.log_limit.admits("no-cache-there")
+    {
+        let path = path.escape_debug();
+        tracing::warn!(%path, left_out, "a store went where no cache is: the URL in a client's settings has to end with /cache/");
+    }
     text(
         StatusCode::NOT_FOUND,
         format!("There is nothing at {path}. The build cache is at /cache/, figures are at / and at /metrics.\n"),

@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, Method, Request, header};
+use axum::http::{HeaderName, Method, Request, Response, header};
 
-use super::Node;
-use crate::auth::{Identity, Refused};
+use super::{Node, answer};
+use crate::auth::Identity;
 use crate::clock;
 use crate::model::record::Writer;
 
@@ -50,14 +51,31 @@ impl Caller {
         self.head.uri.path()
     }
 
-    /// Who sent the request. A refusal is counted here.
-    pub async fn identify(&self, node: &Node) -> Result<Arc<Identity>, Refused> {
+    /// Who sent the request, or the answer to credentials that are nobody's.
+    pub async fn identify(&self, node: &Node) -> Result<Arc<Identity>, Response<Body>> {
         let credentials = self.head.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
         let identity = node.parts.auth.identify(credentials, self.address).await;
-        if identity.is_err() {
-            node.parts.metrics.auth_failures.inc();
+        identity.map_err(|_| {
+            self.refuse(node, "credentials-wrong", "a client was refused: its name or password is not right")
+        })
+    }
+
+    /// The answer to somebody without credentials who needs some.
+    pub fn challenge(&self, node: &Node) -> Response<Body> {
+        self.refuse(
+            node,
+            "credentials-missing",
+            "a client was refused: it sent no password and nobody may do this without",
+        )
+    }
+
+    /// Counts and logs a refusal. Names are not logged: people type passwords into them.
+    fn refuse(&self, node: &Node, kind: &'static str, words: &str) -> Response<Body> {
+        node.parts.metrics.auth_failures.inc();
+        if let Some(left_out) = node.log_limit.admits(kind) {
+            tracing::warn!(address = %self.address, request = self.request_id(), left_out, "{words}");
         }
-        identity
+        answer::challenge()
     }
 
     /// What a record says of who wrote it.

@@ -36,7 +36,7 @@ pub struct Node {
     pub(super) parts: Parts,
     pub(super) handles: Handles,
     pub(super) misses: Misses,
-    pub(super) declines: LogLimit,
+    pub(super) log_limit: LogLimit,
     pub(super) started: Instant,
     ready: AtomicBool,
 }
@@ -47,7 +47,7 @@ impl Node {
         Arc::new(Self {
             handles: Handles::new(&parts.metrics),
             misses: Misses::default(),
-            declines: LogLimit::default(),
+            log_limit: LogLimit::default(),
             started: Instant::now(),
             ready: AtomicBool::new(true),
             parts,

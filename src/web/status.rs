@@ -41,6 +41,9 @@ fn render(node: &Node) -> String {
     for (reason, count) in &declined {
         line("", format!("{count} {}", explain(reason)));
     }
+    if metrics.auth_failures.get() > 0 {
+        line("refused", format!("{} requests with a wrong password or none; see the log", metrics.auth_failures.get()));
+    }
     if metrics.corrupt.get() > 0 {
         line("damaged", format!("{} records found and told as misses; see the log", metrics.corrupt.get()));
     }
@@ -50,7 +53,7 @@ fn render(node: &Node) -> String {
 fn fill(node: &Node) -> String {
     let metrics = &node.parts.metrics;
     let held = match node.parts.usage.figures() {
-        Some(figures) => format!("{} in {} objects", human_bytes(figures.bytes), figures.objects),
+        Some(figures) => format!("{} in {} files", human_bytes(figures.bytes), figures.objects),
         None => "being counted".to_owned(),
     };
     match u64::try_from(metrics.store_free_bytes.get()) {

@@ -237,6 +237,7 @@ impl Inner {
             return Err(e.into());
         }
         self.usage.replaced(old, len(parts));
+        self.presence.add_again(key);
         Ok(())
     }
 

@@ -36,6 +36,12 @@ pub enum OpenError {
         /// ` (process N)` where the lock file tells.
         holder: String,
     },
+    /// What lies there is not larder's, and would be tidied away.
+    #[error("{path} holds files that are not larder's: choose an empty directory with --data")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory cannot be made or written to.
     #[error("cannot use {path} for data: {source}; choose a directory that this user may write to with --data")]
     Unusable {
@@ -56,6 +62,9 @@ impl OpenError {
 pub fn take(path: &Path) -> Result<(OwnedFd, Owner), OpenError> {
     let unusable = |source: io::Error| OpenError::new(path, source);
     fs::create_dir_all(path).map_err(unusable)?;
+    if !is_ours(path).map_err(unusable)? {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
     let mut lock = fs::OpenOptions::new()
         .read(true)
         .write(true)
@@ -80,6 +89,28 @@ pub fn take(path: &Path) -> Result<(OwnedFd, Owner), OpenError> {
     set_temporary_aside(path).map_err(unusable)?;
     let root = fs::File::open(path).map_err(unusable)?;
     Ok((root.into(), Owner { _lock: lock }))
+}
+
+/// Empty, or begun by larder before: what lies in somebody else's `tmp/` must not be tidied away.
+fn is_ours(path: &Path) -> io::Result<bool> {
+    if path.join("system/format").is_file() {
+        return Ok(true);
+    }
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let ours = match entry.file_name().to_str() {
+            Some(LOCK) => entry.file_type()?.is_file(),
+            // Killed, or out of space, before it wrote its format.
+            Some(TEMPORARY | "system") => fs::read_dir(entry.path())?.next().is_none(),
+            // A fresh volume.
+            Some("lost+found") => true,
+            _ => false,
+        };
+        if !ours {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A fresh name below `tmp/`.

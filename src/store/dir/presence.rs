@@ -62,6 +62,14 @@ impl Presence {
         true
     }
 
+    /// A key that was there is written again. A scan that is under way may miss a name that is renamed over; once more
+    /// does no harm.
+    pub fn add_again(&self, key: &ObjectKey) {
+        if self.state.load(Ordering::Acquire) == FILLING {
+            self.add(key);
+        }
+    }
+
     /// A key that was there is gone. Before the scan is done it may not have been added yet, and what looks like it
     /// may be another's: it stays, and costs a look at the directory.
     pub fn remove(&self, key: &ObjectKey) {

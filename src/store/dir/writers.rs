@@ -112,6 +112,18 @@ impl Queue {
         }
     }
 
+    /// Counts this thread as asleep, and wakes another for what waits.
+    fn step_aside(&self) {
+        let waiting = {
+            let mut state = self.lock();
+            state.awake -= 1;
+            !state.jobs.is_empty()
+        };
+        if waiting {
+            self.filled.notify_one();
+        }
+    }
+
     /// Takes a fair share of the queue and does it; false when the store is closed and nothing is left.
     fn run_batch(&self, root: &OwnedFd) -> bool {
         let batch: Vec<Job> = {
@@ -137,7 +149,10 @@ impl Queue {
             }
         }
         if !waiting.is_empty() {
+            // A sync may take long: it is somebody else's turn to keep up.
+            self.step_aside();
             let synced = rustix::fs::syncfs(root).map_err(StoreError::from);
+            self.lock().awake += 1;
             for answer in waiting {
                 answer(synced.as_ref().copied());
             }

@@ -88,7 +88,7 @@ pub async fn decline(node: &Node, declined: Declined<'_>, caller: &Caller, body:
     let reason = declined.reason.as_str();
     node.parts.metrics.declined.with_label_values(&[reason]).inc();
     let id = caller.request_id();
-    if let Some(left_out) = node.declines.admits(reason) {
+    if let Some(left_out) = node.log_limit.admits(reason) {
         tracing::warn!(
             reason,
             key = %declined.key.escape_debug(),

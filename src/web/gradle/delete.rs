@@ -11,11 +11,14 @@ use crate::web::{Node, answer};
 
 /// 204 when it is gone, 404 when it was not there.
 pub async fn delete(node: &Node, caller: &Caller) -> Response<Body> {
-    let Ok(identity) = caller.identify(node).await else { return answer::challenge() };
+    let identity = match caller.identify(node).await {
+        Ok(identity) => identity,
+        Err(refusal) => return refusal,
+    };
     let Some(name) = entry(caller) else { return answer::empty(StatusCode::NOT_FOUND) };
     if !identity.may(Access::Admin, Target::Gradle(name.namespace())) {
         if identity.is_anonymous() {
-            return answer::challenge();
+            return caller.challenge(node);
         }
         return answer::api_error(StatusCode::FORBIDDEN, "deleting needs an admin grant, such as \"gradle:**=admin\"");
     }

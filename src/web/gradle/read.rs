@@ -19,7 +19,7 @@ use crate::web::{Node, answer};
 
 const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
-/// `GET`: 1. the name, 2. who asks and whether they may, 3. the record and its checked body, 4. the answer.
+/// `GET`: 1. who asks, 2. the name and whether they may, 3. the record and its checked body, 4. the answer.
 pub async fn get(node: &Node, caller: &Caller) -> Response<Body> {
     let begun = Instant::now();
     let (name, identity) = match admit(node, caller).await {
@@ -37,30 +37,29 @@ pub async fn get(node: &Node, caller: &Caller) -> Response<Body> {
     }
 }
 
-/// `HEAD`: like `GET` without the body; the body is not checked, because none is sent.
+/// `HEAD`: like `GET` without the body; the body is not checked, because none is sent. No build sends it, so it
+/// counts neither as a hit nor as a miss.
 pub async fn head(node: &Node, caller: &Caller) -> Response<Body> {
-    let begun = Instant::now();
-    let (name, identity) = match admit(node, caller).await {
+    let (name, _) = match admit(node, caller).await {
         Ok(admitted) => admitted,
         Err(refusal) => return refusal,
     };
     match node.parts.cache.lookup(&name.object()).await {
         Lookup::Live(record, _) => hit(&record.header, Body::empty()),
-        Lookup::Absent(tier) => miss(node, name, identity, Reason::Absent, begun, tier),
-        Lookup::Unavailable => miss(node, name, identity, Reason::Unavailable, begun, Tier::Cold),
+        Lookup::Absent(_) | Lookup::Unavailable => answer::empty(StatusCode::NOT_FOUND),
     }
 }
 
 /// The entry and who asks for it, or the answer to those who may not. What is no name is a miss; a namespace that a
 /// user may not read is one, too, because any other answer would cost the build its cache.
 async fn admit<'r>(node: &Node, caller: &'r Caller) -> Result<(EntryName<'r>, Arc<Identity>), Response<Body>> {
-    let identity = caller.identify(node).await.map_err(|_| answer::challenge())?;
+    let identity = caller.identify(node).await?;
     let Some(name) = entry(caller) else { return Err(answer::empty(StatusCode::NOT_FOUND)) };
     if identity.may(Access::Read, Target::Gradle(name.namespace())) {
         return Ok((name, identity));
     }
     if identity.is_anonymous() {
-        return Err(answer::challenge());
+        return Err(caller.challenge(node));
     }
     Err(miss(node, name, identity, Reason::Refused, Instant::now(), Tier::Hot))
 }

@@ -12,7 +12,7 @@ use super::inspect::Inspector;
 use super::read::shown;
 use super::{PREFIX, entry};
 use crate::auth::{Access, Identity, Target};
-use crate::cache::{Commit, UploadError};
+use crate::cache::{Commit, WriteError};
 use crate::config::units;
 use crate::model::object::ObjectKey;
 use crate::web::caller::Caller;
@@ -21,11 +21,12 @@ use crate::web::{Node, answer};
 /// `PUT`: 1. who stores, 2. the name, the right and the declared size, 3. the body, 4. the commit, 5. the answer.
 pub async fn put(node: &Node, caller: &Caller, mut body: Body) -> Response<Body> {
     let begun = Instant::now();
-    let Ok(identity) = caller.identify(node).await else {
-        return after_drain(node, body, answer::challenge()).await;
+    let identity = match caller.identify(node).await {
+        Ok(identity) => identity,
+        Err(refusal) => return after_drain(node, body, refusal).await,
     };
     if is_locked_out(&identity, caller) {
-        return after_drain(node, body, answer::challenge()).await;
+        return after_drain(node, body, caller.challenge(node)).await;
     }
     let declared = body.size_hint().exact();
     let outcome = match check(node, &identity, caller, declared) {
@@ -78,10 +79,10 @@ async fn receive(
     body: &mut Body,
 ) -> Result<(), Stop> {
     let declared = body.size_hint().exact();
-    let not_kept = |error: UploadError, size: u64| {
+    let not_kept = |error: WriteError, size: u64| {
         let reason = match error {
-            UploadError::NoSpace => Reason::NoSpace,
-            UploadError::Unavailable => Reason::Unavailable,
+            WriteError::NoSpace => Reason::NoSpace,
+            WriteError::Unavailable => Reason::Unavailable,
         };
         Stop::Declined(reason, size)
     };
@@ -102,7 +103,8 @@ async fn receive(
         return Err(Stop::Broken);
     }
     let seen = inspector.finish();
-    if !seen.holds {
+    // No entry is empty, and newer versions of Gradle fail a build on an empty hit (gradle/gradle#14693).
+    if !seen.holds || size == 0 {
         return Err(Stop::Declined(Reason::Corrupt, size));
     }
     if seen.task.is_none() {

@@ -26,7 +26,7 @@ machine second
 assert_from_cache "$WORK/second.log" "${tasks[@]}"
 assert_metric larder_gradle_hits_total == ${#tasks[@]}
 assert_metric larder_gradle_stores_total == ${#tasks[@]}
-assert_metric larder_gradle_saved_seconds_total '>' 0
+assert_metric larder_saved_seconds_total '>' 0
 assert_metric larder_gradle_declined_total == 0
 grep -qE 'hit:? :[a-z]+:[A-Za-z]+, saved' "$WORK/larder.log" || fail "the node does not tell the first hit by its task"
 

@@ -1,0 +1,79 @@
+//! Waiting for the store and for memory, never longer than was configured, and letting the breakers know.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Cache;
+use super::budget::Permit;
+use super::error::{ReadError, WriteError};
+use crate::store::StoreError;
+
+impl Cache {
+    /// Waits for memory that a body needs to come in.
+    pub(super) async fn floor(&self, bytes: usize) -> Result<Permit, WriteError> {
+        let taken = timeout(self.settings.write_deadline, self.transfers.take(bytes)).await;
+        taken.ok().flatten().ok_or(WriteError::Unavailable)
+    }
+
+    /// Waits for a write within its deadline, and lets the breaker know.
+    pub(super) async fn writing<T>(&self, write: impl Future<Output = Result<T, StoreError>>) -> Result<T, WriteError> {
+        match timeout(self.settings.write_deadline, write).await {
+            Ok(Ok(value)) => {
+                self.writes.succeeded();
+                Ok(value)
+            }
+            // Somebody else was first: nothing is wrong with the store.
+            Ok(Err(StoreError::Changed | StoreError::NotFound)) => {
+                self.writes.succeeded();
+                Err(WriteError::Unavailable)
+            }
+            Ok(Err(StoreError::NoSpace)) => {
+                self.writes.succeeded();
+                Err(WriteError::NoSpace)
+            }
+            Ok(Err(e)) => {
+                self.writes.failed("write", &e.to_string());
+                Err(WriteError::Unavailable)
+            }
+            Err(_) => {
+                self.writes.failed("write", "no answer in time");
+                Err(WriteError::Unavailable)
+            }
+        }
+    }
+
+    /// Waits for a read within its deadline, and lets the breaker know.
+    pub(super) async fn reading<T>(&self, read: impl Future<Output = Result<T, StoreError>>) -> Result<T, ReadError> {
+        self.reading_within(self.settings.read_deadline, read).await
+    }
+
+    pub(super) async fn reading_within<T>(
+        &self,
+        deadline: Duration,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, ReadError> {
+        match timeout(deadline, read).await {
+            Ok(Ok(value)) => {
+                self.reads.succeeded();
+                Ok(value)
+            }
+            Ok(Err(StoreError::NotFound)) => {
+                self.reads.succeeded();
+                Err(ReadError::Gone)
+            }
+            Ok(Err(StoreError::Short)) => {
+                self.reads.succeeded();
+                Err(ReadError::Corrupt)
+            }
+            Ok(Err(e)) => {
+                self.reads.failed("read", &e.to_string());
+                Err(ReadError::Unavailable)
+            }
+            Err(_) => {
+                self.reads.failed("read", "no answer in time");
+                Err(ReadError::Unavailable)
+            }
+        }
+    }
+}
