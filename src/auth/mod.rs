@@ -1,5 +1,6 @@
 //! Who is it, and may it?
 
+mod alone;
 pub mod basic;
 mod grant;
 mod password;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use grant::{Access, Grant, Target};
 
+use self::alone::Alone;
 use self::password::{Checkers, Password};
 use self::remembered::Remembered;
 use self::throttle::Throttle;
@@ -53,6 +55,7 @@ pub struct Auth {
     nobody: Password,
     remembered: Remembered,
     throttle: Throttle,
+    alone: Alone,
     checkers: Checkers,
 }
 
@@ -87,6 +90,7 @@ impl Auth {
             nobody,
             remembered: Remembered::new().map_err(|e| format!("auth: no random numbers from the system: {e}"))?,
             throttle: Throttle::default(),
+            alone: Alone::default(),
             checkers: Checkers::default(),
         })
     }
@@ -103,24 +107,33 @@ impl Auth {
             return Ok(identity);
         }
         let (name, secret) = basic::parse(credentials).ok_or(Refused)?;
-        // Good before: a crowd that guesses from the same address does not hold it up.
-        let _turn = if self.remembered.was_good(credentials) { None } else { self.throttle.wait(source).await? };
         let (password, identity) =
             self.users.get(&name).map_or((&self.nobody, None), |(password, identity)| (password, Some(identity)));
-        let holds = self.checkers.holds(password, secret.clone()).await;
-        if !holds && password.is_cheaper_than(&self.nobody) {
-            // So that a wrong password of a known user takes as long as that of an unknown one.
-            self.checkers.holds(&self.nobody, secret).await;
+        let mut holds = password.holds_at_once(&secret);
+        if !(holds && identity.is_some()) {
+            // A fleet that starts at once with one hashed password is one check.
+            let _alone = self.alone.enter(credentials).await;
+            if let Some(identity) = self.remembered.get(credentials) {
+                return Ok(identity);
+            }
+            // Only what costs time or is wrong has to queue behind the guesses of the same address.
+            let _turn = self.throttle.admit(source).await?;
+            // A wrong password takes as long as that of an unknown user.
+            let dearest = if password.is_cheaper_than(&self.nobody) { &self.nobody } else { password };
+            let checked = self.checkers.holds(dearest, secret).await;
+            holds = checked && std::ptr::eq(dearest, password);
+            if let (true, Some(identity)) = (holds, identity) {
+                self.throttle.succeeded(source);
+                // Before the next of the fleet looks.
+                self.remembered.keep(credentials, identity);
+            }
         }
         match identity {
             Some(identity) if holds => {
                 self.remembered.keep(credentials, identity);
                 Ok(Arc::clone(identity))
             }
-            _ => {
-                self.throttle.failed(source);
-                Err(Refused)
-            }
+            _ => Err(Refused),
         }
     }
 }
@@ -185,6 +198,38 @@ mod tests {
         assert!(auth.identify(Some(b"Basic !!!"), HERE).await.is_err());
         assert!(auth.identify(Some(b"Digest x"), HERE).await.is_err());
         assert!(!auth.identify(None, HERE).await.unwrap().may(Access::Read, Target::Gradle("team-x")));
+    }
+
+    #[tokio::test]
+    async fn a_fleet_with_one_hashed_password_gets_in_while_somebody_guesses() {
+        let hash = Some(Secret::new(bcrypt::hash("good", 4).unwrap()));
+        let auth = Arc::new(auth(vec![UserConfig { password_hash: hash, ..user("ci") }], Anonymous::None).unwrap());
+        assert!(auth.identify(Some(&header("ci", "good")), HERE).await.is_ok());
+        let ask = |password: String| {
+            let auth = Arc::clone(&auth);
+            tokio::spawn(async move { auth.identify(Some(&header("ci", &password)), HERE).await.is_ok() })
+        };
+        let guesses: Vec<_> = (0..60).map(|i| ask(format!("bad{i}"))).collect();
+        let fleet: Vec<_> = (0..60).map(|_| ask("good".into())).collect();
+        for member in fleet {
+            assert!(member.await.unwrap());
+        }
+        guesses.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test]
+    async fn a_fleet_that_starts_at_once_is_one_check() {
+        let hash = Some(Secret::new(bcrypt::hash("good", 4).unwrap()));
+        let auth = Arc::new(auth(vec![UserConfig { password_hash: hash, ..user("ci") }], Anonymous::None).unwrap());
+        let fleet: Vec<_> = (0..100)
+            .map(|_| {
+                let auth = Arc::clone(&auth);
+                tokio::spawn(async move { auth.identify(Some(&header("ci", "good")), HERE).await.is_ok() })
+            })
+            .collect();
+        for member in fleet {
+            assert!(member.await.unwrap());
+        }
     }
 
     #[tokio::test]

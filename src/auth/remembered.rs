@@ -1,22 +1,21 @@
-//! Credentials that were good a moment ago, under a keyed hash.
+//! Credentials that were good before, under a keyed hash.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
 use super::Identity;
 
-const FOR: Duration = Duration::from_secs(60);
 /// There are few users; more credentials than this at once are somebody's game.
 const MOST: usize = 1024;
 
 /// When credentials were good, and whose they are, by their hash.
 type Known = HashMap<[u8; 32], (Instant, Arc<Identity>)>;
 
-/// Good credentials of the last minute. What is kept is a hash under a key that is never shown, so that a memory dump
-/// holds no header.
+/// Good credentials. Users do not change while a node runs, so these stay good; what is kept is a hash under a key that is
+/// never shown, so that a memory dump holds no header.
 pub struct Remembered {
     key: [u8; 32],
     known: RwLock<Known>,
@@ -35,28 +34,22 @@ impl Remembered {
         Ok(Self { key, known: RwLock::default() })
     }
 
-    /// Whose credentials these are, if they were good within the last minute.
+    /// Whose credentials these are, if they were good before.
     pub fn get(&self, credentials: &[u8]) -> Option<Arc<Identity>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let (since, identity) = known.get(&self.hash(credentials))?;
-        (since.elapsed() < FOR).then(|| Arc::clone(identity))
+        known.get(&self.hash(credentials)).map(|(_, identity)| Arc::clone(identity))
     }
 
-    /// Whether these credentials were ever good, as far as is still known. They are checked again, but need not queue.
-    pub fn was_good(&self, credentials: &[u8]) -> bool {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).contains_key(&self.hash(credentials))
-    }
-
-    /// Remembers good credentials.
+    /// Remembers good credentials; the oldest make room.
     pub fn keep(&self, credentials: &[u8], identity: &Arc<Identity>) {
         let hash = self.hash(credentials);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST {
-            known.retain(|_, (since, _)| since.elapsed() < FOR);
+        if known.len() >= MOST
+            && let Some(oldest) = known.iter().min_by_key(|(_, (since, _))| *since).map(|(hash, _)| *hash)
+        {
+            known.remove(&oldest);
         }
-        if known.len() < MOST {
-            known.insert(hash, (Instant::now(), Arc::clone(identity)));
-        }
+        known.insert(hash, (Instant::now(), Arc::clone(identity)));
     }
 
     fn hash(&self, credentials: &[u8]) -> [u8; 32] {

@@ -215,10 +215,12 @@ impl Cache {
         if record.claim_renewal(clock::unix_ms(), RENEW_AFTER_MS) {
             let (cache, record) = (Arc::clone(self), Arc::clone(record));
             tokio::spawn(async move {
-                match cache.writing(cache.store.renew(record.key(), record.tag())).await {
+                match cache.store.renew(record.key(), record.tag()).await {
                     // On a directory the tag stays; elsewhere a renewal is a new write.
                     Ok(stamp) if stamp.tag == *record.tag() => {}
-                    _ => cache.hot.forget(&record),
+                    Ok(_) | Err(StoreError::Changed | StoreError::NotFound) => cache.hot.forget(&record),
+                    // It stays as old as it is; whoever uses it next tries again.
+                    Err(e) => tracing::debug!(key = %record.key(), error = %e, "a record could not be renewed"),
                 }
             });
         }

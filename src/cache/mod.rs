@@ -7,6 +7,7 @@ mod chunks;
 mod deadlines;
 mod error;
 mod flight;
+mod gather;
 mod hot;
 mod lookup;
 mod pieces;

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::Cache;
 use super::budget::{FLOOR, LARGEST_PIECE, Permit};
 use super::error::WriteError;
+use super::gather::Gather;
 use super::hot::Known;
 use super::record::{Record, SMALL};
 use crate::clock::new_ulid;
@@ -43,7 +44,7 @@ enum State {
     },
     /// A larger one in the buffers that it came in, for as long as it fits into what was paid for.
     Gathered {
-        parts: Vec<Bytes>,
+        parts: Gather,
         sums: SumsBuilder,
         room: u64,
         permit: Permit,
@@ -57,8 +58,7 @@ struct Spool {
     writer: Box<dyn PayloadWriter>,
     payload: ObjectKey,
     sums: SumsBuilder,
-    pending: Vec<Bytes>,
-    pending_bytes: usize,
+    pending: Gather,
     /// How much is gathered before it is written: the floor, or more while memory allows.
     piece: usize,
     extra: Option<Permit>,
@@ -86,7 +86,7 @@ impl Cache {
                     Some(paid) => paid,
                     None => (FLOOR, self.floor(FLOOR).await?),
                 };
-                State::Gathered { parts: Vec::new(), sums: SumsBuilder::default(), room: room as u64, permit }
+                State::Gathered { parts: Gather::default(), sums: SumsBuilder::default(), room: room as u64, permit }
             }
         };
         Ok(Upload { cache: Arc::clone(self), key, state, size: 0 })
@@ -121,9 +121,8 @@ impl Upload {
         }
         let State::Spooled(spool) = &mut self.state else { return Err(WriteError::Unavailable) };
         spool.sums.update(&bytes);
-        spool.pending_bytes += bytes.len();
         spool.pending.push(bytes);
-        if spool.pending_bytes >= spool.piece {
+        if spool.pending.bytes() >= spool.piece {
             spool.flush(&self.cache).await?;
         }
         Ok(())
@@ -138,9 +137,7 @@ impl Upload {
             // More than was declared: HTTP does not let that happen.
             State::Small { .. } | State::Spooled(_) | State::Failed => return Err(WriteError::Unavailable),
         };
-        let pending_bytes = pending.iter().map(Bytes::len).sum();
-        let mut spool =
-            Spool { writer, payload, sums, pending_bytes, pending, piece: FLOOR, extra: None, _floor: permit };
+        let mut spool = Spool { writer, payload, sums, pending, piece: FLOOR, extra: None, _floor: permit };
         spool.flush(&self.cache).await?;
         self.state = State::Spooled(spool);
         Ok(())
@@ -174,6 +171,7 @@ impl Upload {
                 (header, vec![body], None)
             }
             State::Gathered { mut parts, sums, permit, .. } => {
+                let mut parts = parts.take();
                 // A write that hangs keeps what it was given, and the permit with it.
                 if let Some(first) = parts.first_mut() {
                     *first = permit.guard(std::mem::take(first));
@@ -225,10 +223,8 @@ impl Upload {
 impl Spool {
     /// Writes what was gathered, and looks how much may be gathered next.
     async fn flush(&mut self, cache: &Cache) -> Result<(), WriteError> {
-        if !self.pending.is_empty() {
-            let parts = std::mem::take(&mut self.pending);
-            self.pending_bytes = 0;
-            cache.writing(self.writer.append(parts)).await?;
+        if self.pending.bytes() > 0 {
+            cache.writing(self.writer.append(self.pending.take())).await?;
         }
         self.extra = None;
         self.extra = cache.transfers.try_extra(LARGEST_PIECE - FLOOR);

@@ -52,7 +52,7 @@ pub fn load(sources: &Sources) -> Result<(Config, Vec<String>), String> {
     }
     let mut config: Config = parse("the configuration", table)?;
     let mut warnings = Vec::new();
-    match user_of_build_cache_password(&sources.environment) {
+    match user_of_build_cache_password(&sources.environment)? {
         Some(user) if config.auth.users.is_empty() => config.auth.users.push(user),
         Some(_) => warnings.push("BUILD_CACHE_PASSWORD makes no user here, because auth.user names others".to_owned()),
         None => {}
@@ -97,13 +97,21 @@ fn set(table: &mut Table, section: &str, key: &str, value: Value) {
 /// the variable's name.
 fn set_from_environment(table: &mut Table, name: &str, key: &str, text: &str) -> Result<bool, String> {
     let lower = key.to_ascii_lowercase();
-    let Some((section, field)) = lower.split_once('_') else { return Ok(false) };
+    let Some((section, field)) = lower.split_once('_').filter(|(section, field)| is_key(section, field)) else {
+        return Ok(false);
+    };
     // Numbers and lists are written as in the file, everything else is a text as it stands. Which of the two a key
     // wants is found by trying.
-    let as_text = Some(Value::String(text.to_owned()));
+    let as_text = Value::String(text.to_owned());
     let as_toml = format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
+    let is_users = section == "auth" && field == "user";
+    if is_users && as_toml.is_none() {
+        // Not with the parser's words: they would show the passwords in it.
+        let example = "[{name = \"ci\", password_env = \"CI_PASSWORD\", grants = [\"gradle:**=read-write\"]}]";
+        return Err(format!("{name}: not a list of users in TOML; write {example}"));
+    }
     let mut problem = None;
-    for value in [as_text, as_toml].into_iter().flatten() {
+    for value in Some(as_text).filter(|_| !is_users).into_iter().chain(as_toml) {
         let mut alone = Table::new();
         set(&mut alone, section, field, value.clone());
         match alone.try_into::<Config>() {
@@ -111,23 +119,34 @@ fn set_from_environment(table: &mut Table, name: &str, key: &str, text: &str) ->
                 set(table, section, field, value);
                 return Ok(true);
             }
-            Err(e) if e.message().contains("unknown field") => return Ok(false),
             Err(e) => problem = problem.or_else(|| Some(format!("{name}: {}", one_line(e.message())))),
         }
     }
     problem.map_or(Ok(false), Err)
 }
 
+/// Whether a section has such a key: one with a default, or one of those that have none.
+fn is_key(section: &str, field: &str) -> bool {
+    let defaults = Table::try_from(Config::default()).unwrap_or_default();
+    let has_default = defaults.get(section).and_then(Value::as_table).is_some_and(|keys| keys.contains_key(field));
+    has_default || (section == "auth" && matches!(field, "anonymous" | "user"))
+}
+
 /// One password for everything, the way CI systems inject it.
-fn user_of_build_cache_password(environment: &[(String, String)]) -> Option<UserConfig> {
-    let of = |name: &str| environment.iter().find(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.clone());
-    let password = of("BUILD_CACHE_PASSWORD")?;
-    Some(UserConfig {
-        name: of("BUILD_CACHE_USER").unwrap_or_else(|| "gradle".into()),
+fn user_of_build_cache_password(environment: &[(String, String)]) -> Result<Option<UserConfig>, String> {
+    let of = |name: &str| environment.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+    let Some(password) = of("BUILD_CACHE_PASSWORD") else { return Ok(None) };
+    if password.is_empty() {
+        return Err(
+            "BUILD_CACHE_PASSWORD is set and empty: a secret that did not arrive? Give it a value, or unset it".into(),
+        );
+    }
+    Ok(Some(UserConfig {
+        name: of("BUILD_CACHE_USER").filter(|name| !name.is_empty()).unwrap_or_else(|| "gradle".into()),
         password: Some(Secret::new(password)),
         grants: Some(vec!["gradle:**=read-write".into(), "oci:**=read-write".into()]),
         ..UserConfig::default()
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -198,6 +217,18 @@ mod tests {
         assert!(wrong("[server]\nlisten = \"localhost:1\"").contains("127.0.0.1:5071"));
         let error = load(&sources(&[("LARDER_GRADLE_MAX_ENTRY", "lots")])).unwrap_err();
         assert!(error.starts_with("LARDER_GRADLE_MAX_ENTRY: `lots` is not a size"), "{error}");
+        for users in [
+            "[{name = \"ci\", password = \"hunter2\", note = 1}]",
+            "[{name=\"ci\", password=\"hunter2\"",
+            "[{password = 77}]",
+        ] {
+            let error = load(&sources(&[("LARDER_AUTH_USER", users)])).unwrap_err();
+            assert!(
+                error.starts_with("LARDER_AUTH_USER") && !error.contains("hunter2") && !error.contains("77"),
+                "{error}"
+            );
+        }
+        assert!(load(&sources(&[("BUILD_CACHE_PASSWORD", "")])).unwrap_err().contains("set and empty"));
         let missing = Sources { file: Some("/does/not/exist.toml".into()), ..Sources::default() };
         assert!(load(&missing).unwrap_err().contains("/does/not/exist.toml"));
     }

@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A password or a hash of one. Its `Debug` and serialised forms say only that there is one.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -18,6 +17,15 @@ impl Secret {
     /// The text, for the one place that compares it.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not with the parser's words: they would show what was found instead of a text.
+        String::deserialize(deserializer)
+            .map(Self)
+            .map_err(|_| de::Error::custom("a password or a hash has to be a text in quotes"))
     }
 }
 

@@ -61,8 +61,8 @@ impl ServerConfig {
     }
 
     pub(super) fn validate(&self) -> Result<(), String> {
-        if self.max_connections == 0 {
-            return Err("server.max_connections: at least one connection is needed".into());
+        if !(1..=1_000_000).contains(&self.max_connections) {
+            return Err("server.max_connections: between 1 and 1000000".into());
         }
         let times = [
             ("header_timeout", self.header_timeout),

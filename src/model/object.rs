@@ -66,6 +66,12 @@ impl ObjectKey {
         Ulid::from_string(tail).ok()
     }
 
+    /// Whether this is the key of a payload that lies beside its record.
+    pub fn is_beside(&self) -> bool {
+        let name = self.0.rsplit('/').next().unwrap_or(&self.0);
+        name.rsplit_once('.').is_some_and(|(_, id)| Ulid::from_string(id).is_ok())
+    }
+
     /// The key as it is given to a store.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -107,7 +113,10 @@ mod tests {
         let id = crate::clock::new_ulid();
         let payload = ObjectKey::from_parts(&["gradle", "default", "ab", "abcd"]).beside(id);
         assert_eq!(payload.payload_id(), Some(id));
+        assert!(payload.is_beside());
         assert_eq!(ObjectKey::parse(payload.as_str()), Some(payload));
+        // A key that happens to be a ULID is a key.
+        assert!(!ObjectKey::from_parts(&["gradle", "a.b", "01", "01arz3ndektsv4rrffq69g5fav"]).is_beside());
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl<H> Shared<H> {
 /// Serves a connection to its end.
 pub(super) async fn run<H: Handler>(shared: Arc<Shared<H>>, stream: TcpStream, peer: SocketAddr) {
     configure(&stream, &shared.limits);
-    shared.metrics.connections.inc();
+    let _counted = Open::new(&shared.metrics);
     let activity = Arc::new(Activity::default());
     let service = service_fn(|request: Request<Incoming>| {
         let request_guard = activity.begin();
@@ -91,7 +91,22 @@ pub(super) async fn run<H: Handler>(shared: Arc<Shared<H>>, stream: TcpStream, p
         shared.metrics.cut.with_label_values(&[reason.as_str()]).inc();
         tracing::debug!(%peer, reason = reason.as_str(), "a connection was cut");
     }
-    shared.metrics.connections.dec();
+}
+
+/// A connection in the gauge, also when its task is aborted or panics.
+struct Open<'a>(&'a Metrics);
+
+impl<'a> Open<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.connections.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
 }
 
 fn configure(stream: &TcpStream, limits: &Limits) {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use tower_http::catch_panic::ResponseForPanic;
 
 use super::Node;
@@ -63,19 +65,37 @@ pub fn closing(response: Response<Body>) -> Response<Body> {
     with(response, header::CONNECTION, HeaderValue::from_static("close"))
 }
 
+/// Reads a body to its end and gives the answer; of a body beyond `server.max_drain` the connection is closed.
+pub async fn after_drain(node: &Node, mut body: Body, response: Response<Body>) -> Response<Body> {
+    let limit = node.parts.max_drain.0;
+    if body.size_hint().lower() > limit {
+        return closing(response);
+    }
+    let mut drained = 0u64;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return closing(response) };
+        drained += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if drained > limit {
+            return closing(response);
+        }
+    }
+    response
+}
+
 /// Whatever has no route. A store that comes here was meant for the cache, and its build goes on without one.
-pub async fn no_such_page(State(node): State<Arc<Node>>, method: Method, uri: Uri) -> Response<Body> {
-    let path: String = uri.path().chars().take(200).collect();
-    if method == Method::PUT
+pub async fn no_such_page(State(node): State<Arc<Node>>, request: Request<Body>) -> Response<Body> {
+    let path: String = request.uri().path().chars().take(200).collect();
+    if *request.method() == Method::PUT
         && let Some(left_out) = node.log_limit.admits("no-cache-there")
     {
         let path = path.escape_debug();
         tracing::warn!(%path, left_out, "a store went where no cache is: the URL in a client's settings has to end with /cache/");
     }
-    text(
+    let answer = text(
         StatusCode::NOT_FOUND,
         format!("There is nothing at {path}. The build cache is at /cache/, figures are at / and at /metrics.\n"),
-    )
+    );
+    after_drain(&node, request.into_body(), answer).await
 }
 
 pub async fn wrong_method(method: Method) -> Response<Body> {

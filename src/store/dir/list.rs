@@ -57,7 +57,7 @@ fn scan_directory(store: &Inner, path: &str, directories: &mut Vec<String>) -> R
         if is_directory {
             directories.push(key);
         } else if let Some(key) = ObjectKey::parse(&key)
-            && key.payload_id().is_none()
+            && !key.is_beside()
             && !store.presence.add(&key)
         {
             directories.clear();

@@ -2,8 +2,6 @@
 
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
-use http_body::Body as _;
-use http_body_util::BodyExt;
 
 use super::read::shown;
 use crate::auth::Identity;
@@ -105,29 +103,12 @@ pub async fn decline(node: &Node, declined: Declined<'_>, caller: &Caller, body:
         Writes::Lenient => StatusCode::OK,
         Writes::Strict => declined.reason.strict(),
     };
-    let response = after_drain(node, body, answer::empty(status)).await;
+    let response = answer::after_drain(node, body, answer::empty(status)).await;
     let response = answer::with(response, DECLINED, HeaderValue::from_static(reason));
     match HeaderValue::try_from(id) {
         Ok(id) => answer::with(response, REQUEST_ID, id),
         Err(_) => response,
     }
-}
-
-/// Reads a body to its end and gives the answer; of a body beyond `server.max_drain` the connection is closed.
-pub async fn after_drain(node: &Node, mut body: Body, response: Response<Body>) -> Response<Body> {
-    let limit = node.parts.max_drain.0;
-    if body.size_hint().lower() > limit {
-        return answer::closing(response);
-    }
-    let mut drained = 0u64;
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return answer::closing(response) };
-        drained += frame.data_ref().map_or(0, |data| data.len() as u64);
-        if drained > limit {
-            return answer::closing(response);
-        }
-    }
-    response
 }
 
 /// The answer to a store whose handler panicked. Its body is gone with the handler.

@@ -7,7 +7,7 @@ use axum::http::{Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use super::decline::{Declined, Reason, after_drain, decline};
+use super::decline::{Declined, Reason, decline};
 use super::inspect::Inspector;
 use super::read::shown;
 use super::{PREFIX, entry};
@@ -23,10 +23,10 @@ pub async fn put(node: &Node, caller: &Caller, mut body: Body) -> Response<Body>
     let begun = Instant::now();
     let identity = match caller.identify(node).await {
         Ok(identity) => identity,
-        Err(refusal) => return after_drain(node, body, refusal).await,
+        Err(refusal) => return answer::after_drain(node, body, refusal).await,
     };
     if is_locked_out(&identity, caller) {
-        return after_drain(node, body, caller.challenge(node)).await;
+        return answer::after_drain(node, body, caller.challenge(node)).await;
     }
     let declared = body.size_hint().exact();
     let outcome = match check(node, &identity, caller, declared) {
