@@ -27,7 +27,7 @@ TARGETS = {
     "put-1m": (1.5, None),
 }
 SATURATED_PCT = 90  # below this much use of its core, the server was not the limit
-FOREIGN_PCT = 15  # more than this by others on the machine, and a figure is doubtful
+FOREIGN_PCT = 15  # more than this of a core by others, and a figure is doubtful
 MOST_DOUBTFUL = 6  # lines about that
 IDLE_MIB = 20
 
@@ -51,7 +51,10 @@ class Cell:
     def __init__(self, rows):
         self.errors = int(sum(row["errors"] for row in rows))
         self.notes = sorted({row["note"] for row in rows if row["note"]})
-        good = [row for row in rows if row["requests"]] or rows
+        answered = [row for row in rows if row["requests"]] or rows
+        # Where some rounds were quiet, the others would only blur them.
+        good = [row for row in answered if row["other_pct"] <= FOREIGN_PCT] or answered
+        self.left_out = len(answered) - len(good)
         self.per_s = statistics.median(row["per_s"] for row in good)
         self.cpu_us = statistics.median(row["cpu_us"] for row in good)
         self.used_pct = statistics.median(row["server_pct"] for row in good)
@@ -148,7 +151,7 @@ def table(rows, idle):
 
     yield ""
     yield "cpu µs: processor time of the server per request. spread: half of (highest - lowest) over the"
-    yield f"rounds. c: the server used less than {SATURATED_PCT} % of its core; the client was the limit, and only cpu tells."
+    yield f"rounds. c: the server used less than {SATURATED_PCT} % of its core: the client (or others) were the limit, and only cpu tells."
     yield ""
     for peer in peers:
         own = {case: cells[case, peer] for case in cases if (case, peer) in cells}
@@ -176,12 +179,13 @@ def table(rows, idle):
     if doubtful:
         yield ""
         yield (
-            f"NOT QUIET in {len(doubtful)} of {len(cells)} figures: somebody else was computing meanwhile"
-            " (for PUTs the kernel's own threads count as such)"
+            f"NOT QUIET in {len(doubtful)} of {len(cells)} figures: somebody else was computing in every round"
         )
         yield from ("  " + line for _, line in doubtful[:MOST_DOUBTFUL])
         if len(doubtful) > MOST_DOUBTFUL:
             yield f"  and {len(doubtful) - MOST_DOUBTFUL} more, see other_pct in the TSV"
+    if left_out := sum(c.left_out for c in cells.values()):
+        yield f"{left_out} measurements were left out, because others were computing and a quieter round was there"
     broken = [(case, peer, c) for (case, peer), c in cells.items() if c.errors]
     for case, peer, cell in broken:
         yield f"ERRORS {cell.errors} in {case} on {peer}: " + " | ".join(cell.notes)
@@ -193,7 +197,7 @@ def progress():
         print(
             f"{row['case']:>9} {row['peer']:<12} round {row['round']:.0f}: "
             f"{row['per_s']:>11,.1f}/s {row['cpu_us']:>9,.1f} µs  core {row['server_pct']:.0f} %"
-            f"  client {row['client_pct']:.0f} %  others {row['other_pct']:.0f} %{errors}"
+            f"  client {row['client_pct']:.0f} %  kernel {row['kernel_pct']:.0f} %  others {row['other_pct']:.0f} %{errors}"
         )
 
 

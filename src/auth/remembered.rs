@@ -17,7 +17,8 @@ type Known = HashMap<[u8; 32], (Instant, Arc<Identity>)>;
 /// Good credentials. Users do not change while a node runs, so these stay good; what is kept is a hash under a key that is
 /// never shown, so that a memory dump holds no header.
 pub struct Remembered {
-    key: [u8; 32],
+    /// Short enough that a usual header and it are one block of the hash.
+    key: [u8; 16],
     known: RwLock<Known>,
 }
 
@@ -29,7 +30,7 @@ impl std::fmt::Debug for Remembered {
 
 impl Remembered {
     pub fn new() -> Result<Self, getrandom::Error> {
-        let mut key = [0; 32];
+        let mut key = [0; 16];
         getrandom::fill(&mut key)?;
         Ok(Self { key, known: RwLock::default() })
     }

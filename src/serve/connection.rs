@@ -58,7 +58,8 @@ pub(super) async fn run<H: Handler>(shared: Arc<Shared<H>>, stream: TcpStream, p
             let mut response = answer.await;
             let headers = response.headers_mut();
             headers.insert(const { HeaderName::from_static("keep-alive") }, shared.keep_alive.clone());
-            if *shared.phase.borrow() >= Phase::Leaving {
+            // Unchanged since the start, which costs no lock to see: still running.
+            if shared.phase.has_changed().unwrap_or(true) && *shared.phase.borrow() >= Phase::Leaving {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, std::convert::Infallible>(response.map(|body| Tracked { body, _request: request_guard }))

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::Limits;
 
-/// What a connection does, counted by its socket and its requests.
+/// What a connection does, counted by its socket and its requests. Only the connection's own task writes, so a load and
+/// a store do for an addition.
 #[derive(Debug, Default)]
 pub struct Activity {
     read: AtomicU64,
@@ -31,20 +32,20 @@ pub struct OpenRequest(Arc<Activity>);
 impl Activity {
     /// A request begins.
     pub fn begin(self: &Arc<Self>) -> OpenRequest {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        add(&self.begun, 1);
         OpenRequest(Arc::clone(self))
     }
 
     /// Bytes came in.
     pub fn has_read(&self, bytes: usize) {
-        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+        add(&self.read, bytes as u64);
     }
 
     /// Bytes went out, or could not.
     pub fn has_written(&self, outcome: &Poll<io::Result<usize>>) {
         match outcome {
             Poll::Ready(Ok(bytes)) => {
-                self.written.fetch_add(*bytes as u64, Ordering::Relaxed);
+                add(&self.written, *bytes as u64);
                 if self.write_blocked.load(Ordering::Relaxed) {
                     self.write_blocked.store(false, Ordering::Relaxed);
                 }
@@ -55,10 +56,14 @@ impl Activity {
     }
 }
 
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         self.0.read_at_end.store(self.0.read.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        add(&self.0.ended, 1);
     }
 }
 
