@@ -28,6 +28,7 @@ TARGETS = {
 }
 SATURATED_PCT = 90  # below this much use of its core, the server was not the limit
 FOREIGN_PCT = 15  # more than this of a core by others, and a figure is doubtful
+STOLEN_PCT = 10  # of both cores together, by the host
 MOST_DOUBTFUL = 6  # lines about that
 IDLE_MIB = 20
 
@@ -55,6 +56,7 @@ class Cell:
         # Where some rounds were quiet, the others would only blur them.
         good = [row for row in answered if row["other_pct"] <= FOREIGN_PCT] or answered
         self.left_out = len(answered) - len(good)
+        self.quiet = all(row["other_pct"] <= FOREIGN_PCT and row["steal_pct"] <= STOLEN_PCT for row in good)
         self.per_s = statistics.median(row["per_s"] for row in good)
         self.cpu_us = statistics.median(row["cpu_us"] for row in good)
         self.used_pct = statistics.median(row["server_pct"] for row in good)
@@ -94,11 +96,14 @@ def verdict(case, ours, nginx, bazel):
         rate, cpu = ours.per_s / bazel.per_s, ours.cpu_us / bazel.cpu_us
         if rate < 1 and cpu >= 1:
             out.append("BEHIND bazel-remote")
+    if out and not all(c.quiet for c in (ours, nginx, bazel) if c):
+        out.append("not quiet: run again")
     return ", ".join(out)
 
 
 def ratio(a, b):
-    return [f"{a.per_s / b.per_s:.2f}", f"{a.cpu_us / b.cpu_us:.2f}"]
+    doubt = "" if a.quiet and b.quiet else "?"
+    return [f"{a.per_s / b.per_s:.2f}{doubt}", f"{a.cpu_us / b.cpu_us:.2f}{doubt}"]
 
 
 def layout(lines):
@@ -152,6 +157,7 @@ def table(rows, idle):
     yield ""
     yield "cpu µs: processor time of the server per request. spread: half of (highest - lowest) over the"
     yield f"rounds. c: the server used less than {SATURATED_PCT} % of its core: the client (or others) were the limit, and only cpu tells."
+    yield "?: others were computing during one of the two."
     yield ""
     for peer in peers:
         own = {case: cells[case, peer] for case in cases if (case, peer) in cells}
@@ -172,7 +178,7 @@ def table(rows, idle):
         (
             (c.other_pct, f"{case} on {peer}: {c.other_pct:.0f} % of a core by others, {c.steal_pct:.0f} % stolen")
             for (case, peer), c in cells.items()
-            if c.other_pct > FOREIGN_PCT or c.steal_pct > 5
+            if not c.quiet
         ),
         reverse=True,
     )
