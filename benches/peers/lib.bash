@@ -22,6 +22,7 @@ cleanup() {
   local status=$? name i
   trap - EXIT INT TERM HUP
   set +e
+  ((status < 128)) || say "$(basename "$0"): ended by a signal (status $status)"
   for name in "${!pids[@]}"; do stop "$name"; done
   for ((i = ${#mounts[@]} - 1; i >= 0; i--)); do
     umount "${mounts[i]}" 2>/dev/null || umount -l "${mounts[i]}"
