@@ -2,16 +2,14 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use divan::Bencher;
 use http_body_util::{BodyExt, Full};
-use larder::auth::Auth;
-use larder::cache::{Cache, Settings};
-use larder::config::{Config, Secret, UserConfig};
-use larder::metrics::Metrics;
-use larder::store::{Durability, Location, open};
-use larder::web::{Node, Parts, Service};
+use larder::app::App;
+use larder::config::units::Size;
+use larder::config::{Config, MemoryConfig, Secret, UserConfig};
+use larder::store::{Location, open};
+use larder::web::Service;
 use tokio::runtime::Runtime;
 
 fn main() {
@@ -37,9 +35,13 @@ impl Bench {
     }
 
     fn send(&self, method: &str, key: &str, body: bytes::Bytes) -> u16 {
+        self.request(method, &format!("/cache/{key}"), body)
+    }
+
+    fn request(&self, method: &str, path: &str, body: bytes::Bytes) -> u16 {
         let request = axum::http::Request::builder()
             .method(method)
-            .uri(format!("/cache/{key}"))
+            .uri(path)
             .header("Authorization", CREDENTIALS)
             .body(Full::new(body))
             .unwrap();
@@ -53,32 +55,16 @@ impl Bench {
 }
 
 async fn service(dir: &std::path::Path) -> Service {
-    let mut config = Config::default();
+    let memory = MemoryConfig { hot: Size::mib(256), transfers: Size::mib(64) };
+    let mut config = Config { memory, ..Config::default() };
     config.auth.users.push(UserConfig {
         name: "gradle".into(),
         password: Some(Secret::new("pw")),
-        grants: Some(vec!["gradle:**=read-write".into()]),
+        grants: Some(vec!["gradle:**=read-write".into(), "oci:**=read-write".into()]),
         ..UserConfig::default()
     });
     let opened = open(&Location::Directory(dir.to_owned())).await.unwrap();
-    let metrics = Arc::new(Metrics::new().unwrap());
-    let settings = Settings {
-        hot_bytes: 256 << 20,
-        transfer_bytes: 64 << 20,
-        lookup_deadline: config.store.lookup_deadline.0,
-        read_deadline: config.store.read_deadline.0,
-        write_deadline: config.store.write_deadline.0,
-        durability: Durability::Process,
-    };
-    let parts = Parts {
-        cache: Cache::new(opened.store, settings, Arc::clone(&metrics)),
-        auth: Auth::new(&config.auth, config.anonymous(), |_| None).unwrap(),
-        metrics,
-        usage: opened.usage,
-        gradle: config.gradle.clone(),
-        max_drain: config.server.max_drain,
-    };
-    Service::new(Node::new(parts))
+    App::new(config, opened, |_| None).unwrap().service()
 }
 
 #[divan::bench(args = [450, 4 << 10, 64 << 10, 1 << 20, 16 << 20])]
@@ -107,4 +93,23 @@ fn store(bencher: Bencher<'_, '_>, size: usize) {
         n += 1;
         assert_eq!(bench.send("PUT", &format!("{n:032x}"), body.clone()), 201);
     });
+}
+
+const LAYER: &str = "sha256:6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d";
+
+/// A node with a tag `one` on a manifest that names a layer of one byte.
+fn with_image() -> Bench {
+    let bench = Bench::new();
+    let pushed = bench.request("POST", &format!("/v2/a/b/blobs/uploads/?digest={LAYER}"), vec![0].into());
+    let manifest = format!("{{\"schemaVersion\":2,\"layers\":[{{\"digest\":\"{LAYER}\",\"size\":1}}]}}");
+    let tagged = bench.request("PUT", "/v2/a/b/manifests/one", manifest.into());
+    assert_eq!((pushed, tagged), (201, 201));
+    bench
+}
+
+#[divan::bench(args = ["manifests/one", "manifests/none", "blobs/LAYER"])]
+fn pull(bencher: Bencher<'_, '_>, what: &str) {
+    let bench = with_image();
+    let path = format!("/v2/a/b/{}", what.replace("LAYER", LAYER));
+    bencher.bench_local(|| bench.request("GET", &path, bytes::Bytes::new()));
 }

@@ -13,6 +13,8 @@ use crate::auth::Auth;
 use crate::cache::{Cache, Settings};
 use crate::config::{Config, Fsync};
 use crate::metrics::Metrics;
+use crate::model::seal::Sealer;
+use crate::registry::{self, Registry};
 use crate::serve::{self, Handler, Limits, Phase};
 use crate::store::usage::{self, Usage};
 use crate::store::{Durability, Location, Opened, Store, StoreError};
@@ -54,7 +56,7 @@ impl App {
     /// # Errors
     /// One line that names what to change.
     pub fn new(config: Config, opened: Opened, environment: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let auth = Auth::new(&config.auth, config.anonymous(), environment)?;
+        let auth = Auth::new(&config.auth, config.anonymous(), Sealer::new(&opened.secret), environment)?;
         let metrics = Arc::new(Metrics::new().map_err(|e| format!("metrics: {e}"))?);
         metrics.observe_start();
         let settings = Settings {
@@ -63,22 +65,37 @@ impl App {
             lookup_deadline: config.store.lookup_deadline.0,
             read_deadline: config.store.read_deadline.0,
             write_deadline: config.store.write_deadline.0,
-            durability: match config.store.fsync {
-                Fsync::Always => Durability::Synced,
-                Fsync::Oci | Fsync::Never => Durability::Process,
-            },
         };
-        let Opened { store, usage } = opened;
+        let synced_if = |synced| if synced { Durability::Synced } else { Durability::Process };
+        let Opened { store, usage, secret } = opened;
         let cache = Cache::new(Arc::clone(&store), settings, Arc::clone(&metrics));
+        let oci = registry::Settings {
+            refresh: config.oci.refresh.0,
+            slack: config.oci.slack.0,
+            hold_on: config.oci.hold_on.0,
+            max_children: config.oci.max_children,
+            max_depth: config.oci.max_depth,
+            max_reach: config.oci.max_reach,
+            durability: synced_if(config.store.fsync != Fsync::Never),
+        };
+        let registry = Registry::new(Arc::clone(&cache), oci, &secret, metrics.oci_renewals.clone());
         let node = web::Node::new(web::Parts {
             cache,
+            registry,
+            oci: config.oci.clone(),
             auth,
             metrics: Arc::clone(&metrics),
+            durability: synced_if(config.store.fsync == Fsync::Always),
             usage: Arc::clone(&usage),
             gradle: config.gradle.clone(),
             max_drain: config.server.max_drain,
         });
         Ok(Self { node, metrics, store, usage, config })
+    }
+
+    /// What answers its requests, for those who bring their own sockets.
+    pub fn service(&self) -> web::Service {
+        web::Service::new(Arc::clone(&self.node))
     }
 
     /// Serves until `stop` resolves and the last request is answered, or until the time for leaving is over.
@@ -99,7 +116,7 @@ impl App {
             self.config.store.usage_interval.0,
         ));
         let (phase, phases) = watch::channel(Phase::Running);
-        let service = Service(web::Service::new(Arc::clone(&self.node)));
+        let service = Service(self.service());
         let serving = serve::serve(listener, service, limits, phases, Arc::clone(&self.metrics));
         let leaving = async {
             let stop = stop.await;

@@ -19,10 +19,15 @@ pub fn millis_since_epoch(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A fresh id: 48 bits of time, then 80 bits that no other process and no other call shares.
+/// A fresh id with this machine's time.
+pub fn new_ulid() -> Ulid {
+    ulid_at(unix_ms())
+}
+
+/// A fresh id: 48 bits of time in milliseconds since 1970, then 80 bits that no other process and no other call shares.
 ///
 /// The random part is drawn once per process and counted up, which costs an atomic instead of a system call.
-pub fn new_ulid() -> Ulid {
+pub fn ulid_at(ms: u64) -> Ulid {
     static BASE: OnceLock<u128> = OnceLock::new();
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let base = BASE.get_or_init(|| {
@@ -36,7 +41,7 @@ pub fn new_ulid() -> Ulid {
         u128::from_le_bytes(bytes)
     });
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    Ulid::from_parts(unix_ms(), base.wrapping_add(u128::from(count)))
+    Ulid::from_parts(ms, base.wrapping_add(u128::from(count)))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Layers, each of which imports only from those after it:
 //!
 //! ```text
-//! main -> cli -> app -> { serve, web } -> { auth, cache } -> store -> model
+//! main -> cli -> app -> { serve, web } -> { auth, registry } -> cache -> store -> model
 //! ```
 //!
 //! `config`, `metrics`, `telemetry` and `clock` stand beside them. Start reading at [`app`], which puts the parts
@@ -17,6 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod metrics;
 pub mod model;
+pub mod registry;
 pub mod serve;
 pub mod store;
 pub mod telemetry;

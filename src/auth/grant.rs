@@ -16,6 +16,8 @@ pub enum Access {
 pub enum Target<'a> {
     /// A namespace of Gradle entries.
     Gradle(&'a str),
+    /// A repository of the registry.
+    Oci(&'a str),
     /// The node itself: covered by grants over everything of a kind.
     Node,
 }
@@ -44,7 +46,7 @@ impl Grant {
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "`{text}` is not a grant; write \"gradle:<namespace>=read\", read-write or admin; * and ** match any text"
+                "`{text}` is not a grant; write \"gradle:<namespace>=read\" or \"oci:<repository>=read\", read-write or admin; * and ** match any text"
             )
         };
         let (scope, rest) = text.split_once(':').ok_or_else(wrong)?;
@@ -77,6 +79,7 @@ impl Grant {
         self.access >= access
             && match target {
                 Target::Gradle(namespace) => self.scope == Scope::Gradle && matches(&self.glob, namespace),
+                Target::Oci(repository) => self.scope == Scope::Oci && matches(&self.glob, repository),
                 Target::Node => self.glob == EVERYTHING,
             }
     }

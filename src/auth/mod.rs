@@ -6,10 +6,12 @@ mod grant;
 mod password;
 mod remembered;
 mod throttle;
+mod token;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use grant::{Access, Grant, Target};
 
@@ -17,7 +19,9 @@ use self::alone::Alone;
 use self::password::{Checkers, Password};
 use self::remembered::Remembered;
 use self::throttle::Throttle;
+use crate::clock;
 use crate::config::{Anonymous, AuthConfig};
+use crate::model::seal::Sealer;
 
 /// Somebody who asks: a user, or whoever has no credentials.
 #[derive(Debug)]
@@ -57,6 +61,7 @@ pub struct Auth {
     throttle: Throttle,
     alone: Alone,
     checkers: Checkers,
+    sealer: Sealer,
 }
 
 impl Auth {
@@ -67,6 +72,7 @@ impl Auth {
     pub fn new(
         config: &AuthConfig,
         anonymous: Anonymous,
+        sealer: Sealer,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, String> {
         let mut users = HashMap::new();
@@ -92,7 +98,32 @@ impl Auth {
             throttle: Throttle::default(),
             alone: Alone::default(),
             checkers: Checkers::default(),
+            sealer,
         })
+    }
+
+    /// Whether anybody has a password here.
+    pub fn has_users(&self) -> bool {
+        !self.users.is_empty()
+    }
+
+    /// What somebody without credentials may do.
+    pub fn anonymous(&self) -> &Arc<Identity> {
+        &self.anonymous
+    }
+
+    /// A token for somebody who has shown credentials, or none, good for this long.
+    pub fn issue(&self, identity: &Identity, good_for: Duration) -> String {
+        let lifetime = u64::try_from(good_for.as_millis()).unwrap_or(u64::MAX);
+        token::issue(&self.sealer, identity.name(), clock::unix_ms().saturating_add(lifetime))
+    }
+
+    fn bearer(&self, token: &str) -> Option<Arc<Identity>> {
+        let name = token::check(&self.sealer, token, clock::unix_ms())?;
+        if name.is_empty() {
+            return Some(Arc::clone(&self.anonymous));
+        }
+        self.users.get(&name).map(|(_, identity)| Arc::clone(identity))
     }
 
     /// Says who sent these credentials: the value of an `Authorization` header, if there was one.
@@ -105,6 +136,9 @@ impl Auth {
         let Some(credentials) = credentials else { return Ok(Arc::clone(&self.anonymous)) };
         if let Some(identity) = self.remembered.get(credentials) {
             return Ok(identity);
+        }
+        if let Some(token) = token::of_header(credentials) {
+            return self.bearer(token).ok_or(Refused);
         }
         let (name, secret) = basic::parse(credentials).ok_or(Refused)?;
         let (password, identity) =
@@ -160,7 +194,7 @@ mod tests {
 
     fn auth(users: Vec<UserConfig>, anonymous: Anonymous) -> Result<Auth, String> {
         let config = AuthConfig { anonymous: Some(anonymous), users };
-        Auth::new(&config, anonymous, |name| (name == "PW").then(|| "from env".to_owned()))
+        Auth::new(&config, anonymous, Sealer::new(&[1; 32]), |name| (name == "PW").then(|| "from env".to_owned()))
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! The body of a record, checked before any of it is given out.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ pub enum Body {
     /// All of them.
     Whole(Bytes),
     /// Piece by piece.
-    Stream(Pieces),
+    Stream(Box<Pieces>),
 }
 
 impl Cache {
@@ -46,7 +47,42 @@ impl Cache {
                 }
             }
         };
-        Ok(Body::Stream(Pieces::new(Arc::clone(self), Arc::clone(record), readers)))
+        Ok(Body::Stream(Box::new(Pieces::checked(Arc::clone(self), Arc::clone(record), readers))))
+    }
+
+    /// Opens a part of a record's body, each chunk of which is checked before anything of it is given. Damage in the
+    /// first chunk shows here, damage further on ends the body early.
+    ///
+    /// # Errors
+    /// [`ReadError`]; what is damaged was marked so.
+    pub async fn stream(self: &Arc<Self>, record: &Arc<Record>, range: Range<u64>) -> Result<Body, ReadError> {
+        if let Some(body) = record.body() {
+            let index = |n| usize::try_from(n).unwrap_or(usize::MAX);
+            let (start, end) = (index(range.start).min(body.len()), index(range.end).min(body.len()));
+            let whole = start == 0 && end == body.len();
+            return Ok(Body::Whole(if whole { body.clone() } else { body.slice(start..end) }));
+        }
+        if range.is_empty() || record.chunks() == 0 {
+            return Ok(Body::Whole(Bytes::new()));
+        }
+        let (first, skip) = record.locate(range.start);
+        if !self.has_chunk(record, first) && !self.reads.admits() {
+            return Err(ReadError::Unavailable);
+        }
+        let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let pieces = Pieces::of(Arc::clone(self), Arc::clone(record), range);
+        match pieces.peek().await {
+            Ok(Loaded::Chunk(chunk)) if skip.saturating_add(wanted) <= chunk.len() => {
+                Ok(Body::Whole(chunk.slice(skip..skip + wanted)))
+            }
+            Ok(_) => Ok(Body::Stream(Box::new(pieces))),
+            Err(ReadError::Unavailable) => Err(ReadError::Unavailable),
+            Err(damage) => {
+                self.hot.forget(record);
+                self.mark_bad(record.key(), record.tag(), &damage.to_string()).await;
+                Err(damage)
+            }
+        }
     }
 
     fn has_chunk(&self, record: &Record, index: usize) -> bool {

@@ -26,7 +26,7 @@ impl Cache {
             // Somebody else was first: nothing is wrong with the store.
             Ok(Err(StoreError::Changed | StoreError::NotFound)) => {
                 self.writes.succeeded();
-                Err(WriteError::Unavailable)
+                Err(WriteError::Changed)
             }
             Ok(Err(StoreError::NoSpace)) => {
                 self.writes.succeeded();

@@ -20,6 +20,9 @@ pub enum WriteError {
     /// The store is full.
     #[error("no space left")]
     NoSpace,
+    /// The condition of the write did not hold.
+    #[error("changed by another write")]
+    Changed,
     /// The store does not take it now, or not in time.
     #[error("unavailable")]
     Unavailable,

@@ -192,7 +192,7 @@ impl Cache {
     }
 
     /// Puts a mark in a damaged record's place, so that reads miss until the next store replaces it.
-    async fn mark_bad(&self, key: &ObjectKey, tag: &Tag, damage: &str) {
+    pub(super) async fn mark_bad(&self, key: &ObjectKey, tag: &Tag, damage: &str) {
         self.metrics.corrupt.inc();
         tracing::error!(%key, damage, "a damaged record reads as a miss from now on; the next store of it replaces it");
         let mut header = Header::new(0, Sums::default());
@@ -208,6 +208,8 @@ impl Cache {
                 if self.store.traits().sole_writer { change.finish(Known::Absent) } else { change.finish_unknown() }
             }
         }
+        // Last: who looks after this sees the mark.
+        self.note_damage();
     }
 
     /// Renews a record that was not renewed for a day, after its answer.

@@ -4,6 +4,7 @@ mod body;
 mod breaker;
 mod budget;
 mod chunks;
+mod commit;
 mod deadlines;
 mod error;
 mod flight;
@@ -12,26 +13,30 @@ mod hot;
 mod lookup;
 mod pieces;
 mod record;
+mod spool;
+mod swap;
 mod upload;
 mod verify;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use body::Body;
 use budget::Budget;
+pub use commit::Commit;
 pub use error::{ReadError, WriteError};
+pub use flight::Flights;
 pub use lookup::{Found, Lookup, Tier};
 pub use pieces::Pieces;
 pub use record::Record;
-pub use upload::{Commit, Upload};
+pub use upload::{Place, Received, Upload};
 
 use self::breaker::Breaker;
-use self::flight::Flights;
 use self::hot::Hot;
 use crate::metrics::Metrics;
 use crate::model::object::ObjectKey;
-use crate::store::{Durability, Store, When};
+use crate::store::{Store, When};
 
 /// The sizes and times of a cache.
 #[derive(Debug, Clone)]
@@ -46,8 +51,6 @@ pub struct Settings {
     pub read_deadline: Duration,
     /// How long a write waits for the store.
     pub write_deadline: Duration,
-    /// Whether writes are synced before they are acknowledged.
-    pub durability: Durability,
 }
 
 /// A store with a memory before it. Shared by all requests.
@@ -62,6 +65,7 @@ pub struct Cache {
     chunk_flights: Flights<record::ChunkId, Result<chunks::Loaded, ReadError>>,
     settings: Settings,
     metrics: Arc<Metrics>,
+    damage: AtomicU64,
 }
 
 impl Cache {
@@ -82,7 +86,19 @@ impl Cache {
             store,
             settings,
             metrics,
+            damage: AtomicU64::new(0),
         })
+    }
+
+    /// How often something that others may name was found damaged or was taken away. Who remembers that everything was
+    /// there looks again when this has moved.
+    pub fn damage(&self) -> u64 {
+        self.damage.load(Ordering::SeqCst)
+    }
+
+    /// Something that others may name was taken away.
+    pub fn note_damage(&self) {
+        self.damage.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Removes a record; `false` when there was none. Its payloads are left to the sweep, because somebody may be

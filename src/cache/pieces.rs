@@ -1,5 +1,6 @@
 //! A body on its way out: chunks from memory where it has them, else pieces read for this one reader.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,12 +22,18 @@ const QUICK: Duration = Duration::from_millis(50);
 /// Between two tries to read on.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The rest of a body that was checked as a whole.
+/// A body, or a part of it, from its first byte that was not given yet.
 pub struct Pieces {
     cache: Arc<Cache>,
     record: Arc<Record>,
     readers: Readers,
+    /// The body was checked as a whole: what does not come out of memory is read once.
+    checked: bool,
     next_chunk: usize,
+    /// Bytes of the next chunk that are not wanted.
+    skip: usize,
+    /// Bytes that are still wanted.
+    left: u64,
     partial: Option<Partial>,
     floor: Option<Floor>,
     piece: usize,
@@ -38,6 +45,8 @@ struct Partial {
     reader: Arc<dyn Reader>,
     place: ChunkPlace,
     done: usize,
+    begin: usize,
+    end: usize,
     hash: Box<Xxh3>,
 }
 
@@ -48,8 +57,28 @@ struct Floor {
 }
 
 impl Pieces {
-    pub(super) fn new(cache: Arc<Cache>, record: Arc<Record>, readers: Readers) -> Self {
-        Self { cache, record, readers, next_chunk: 0, partial: None, floor: None, piece: FLOOR, last_given: None }
+    /// The whole body of a record, which was checked through `readers` if it is not all in memory.
+    pub(super) fn checked(cache: Arc<Cache>, record: Arc<Record>, readers: Readers) -> Self {
+        let all = 0..record.header.size;
+        Self { readers, checked: true, ..Self::of(cache, record, all) }
+    }
+
+    /// A part of a body, each chunk of which is checked before anything of it is given.
+    pub(super) fn of(cache: Arc<Cache>, record: Arc<Record>, range: Range<u64>) -> Self {
+        let (next_chunk, skip) = record.locate(range.start);
+        Self {
+            cache,
+            record,
+            readers: Vec::new(),
+            checked: false,
+            next_chunk,
+            skip,
+            left: range.end.saturating_sub(range.start),
+            partial: None,
+            floor: None,
+            piece: FLOOR,
+            last_given: None,
+        }
     }
 
     /// The next bytes; `None` at the end. After an error the body cannot be finished: the connection has to be
@@ -64,20 +93,35 @@ impl Pieces {
                 Some(Err(ReadError::Unavailable)) if begun.elapsed() < self.cache.settings.read_deadline * 2 => {
                     tokio::time::sleep(PAUSE).await;
                 }
+                Some(Err(damage)) if damage != ReadError::Unavailable => {
+                    // Whoever asks next is told of a miss.
+                    let (cache, record) = (Arc::clone(&self.cache), Arc::clone(&self.record));
+                    cache.mark_bad(record.key(), record.tag(), &damage.to_string()).await;
+                    return Some(Err(damage));
+                }
                 outcome => return outcome,
             }
         }
     }
 
+    /// Loads what comes first into memory, so that most damage shows before an answer has begun.
+    pub(super) async fn peek(&self) -> Result<Loaded, ReadError> {
+        self.cache.chunk(&self.record, self.next_chunk).await
+    }
+
     async fn try_next(&mut self) -> Option<Result<Bytes, ReadError>> {
         if self.partial.is_none() {
-            if self.next_chunk >= self.record.chunks() {
+            if self.left == 0 {
                 return None;
             }
             match self.cache.chunk(&self.record, self.next_chunk).await {
                 Ok(Loaded::Chunk(chunk)) => {
+                    let skip = std::mem::take(&mut self.skip).min(chunk.len());
+                    let end = usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(skip).min(chunk.len());
+                    self.left -= (end - skip) as u64;
                     self.next_chunk += 1;
-                    return Some(Ok(chunk));
+                    let wanted = skip..end;
+                    return Some(Ok(if wanted.len() == chunk.len() { chunk } else { chunk.slice(wanted) }));
                 }
                 Ok(Loaded::NoRoom) => {
                     if let Err(e) = self.begin_partial().await {
@@ -102,7 +146,22 @@ impl Pieces {
             Some((_, reader)) => Arc::clone(reader),
             None => self.cache.reading(self.cache.store.open(&place.object)).await?,
         };
-        self.partial = Some(Partial { reader, place, done: 0, hash: Box::new(Xxh3::new()) });
+        let skip = std::mem::take(&mut self.skip).min(place.len);
+        let end = usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(skip).min(place.len);
+        if !self.checked {
+            let sum = self.record.header.sums.get(self.next_chunk);
+            let range = place.offset..place.offset + place.len as u64;
+            let (mut hash, mut seen, len) = (Xxh3::new(), 0, place.len);
+            let check = move |piece: &[u8]| {
+                hash.update(piece);
+                seen += piece.len();
+                seen < len || sum == Some(hash.digest())
+            };
+            if !self.cache.reading(reader.scan(range, Box::new(check))).await? {
+                return Err(ReadError::Corrupt);
+            }
+        }
+        self.partial = Some(Partial { reader, place, done: skip, begin: skip, end, hash: Box::new(Xxh3::new()) });
         Ok(())
     }
 
@@ -110,7 +169,7 @@ impl Pieces {
         let (Some(partial), Some(floor)) = (&mut self.partial, &self.floor) else { return Err(ReadError::Unavailable) };
         let quick = self.last_given.is_some_and(|given| given.elapsed() < QUICK);
         self.piece = if quick { (self.piece * 2).min(LARGEST_PIECE) } else { FLOOR };
-        let left = partial.place.len - partial.done;
+        let left = partial.end - partial.done;
         let wanted = self.piece.min(left);
         let extra = if wanted > FLOOR { self.cache.transfers.try_extra(wanted) } else { None };
         let (len, owner) = match extra {
@@ -125,9 +184,11 @@ impl Pieces {
         let bytes = self.cache.reading(partial.reader.fill(offset, vec![0; len])).await?;
         partial.hash.update(&bytes);
         partial.done += len;
-        if partial.done == partial.place.len {
-            // Checked as a whole before; checked again, so that a chunk that went bad since is not completed.
-            if self.record.header.sums.get(self.next_chunk) != Some(partial.hash.digest()) {
+        self.left = self.left.saturating_sub(len as u64);
+        if partial.done == partial.end {
+            // Checked before; checked again, so that a chunk that went bad since is not completed.
+            let whole = partial.begin == 0 && partial.end == partial.place.len;
+            if whole && self.record.header.sums.get(self.next_chunk) != Some(partial.hash.digest()) {
                 return Err(ReadError::Corrupt);
             }
             self.partial = None;

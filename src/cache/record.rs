@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ulid::Ulid;
 
 use crate::model::INLINE;
+use crate::model::facts::Facts;
 use crate::model::object::ObjectKey;
 use crate::model::record::Header;
 use crate::store::Tag;
@@ -13,7 +14,10 @@ use crate::store::Tag;
 /// Bodies up to this size are kept with their record; larger ones as chunks.
 pub const SMALL: usize = 64 << 10;
 
-/// A live record.
+/// About what the registry's facts of a record take.
+const FACTS: usize = 300;
+
+/// A record; nearly always a live one.
 #[derive(Debug)]
 pub struct Record {
     key: ObjectKey,
@@ -22,7 +26,9 @@ pub struct Record {
     /// Length of the header in the store: where an inline body begins.
     start: u64,
     tag: Tag,
+    modified: u64,
     renewed: AtomicU64,
+    vetted: AtomicU64,
     body: Option<Bytes>,
 }
 
@@ -53,7 +59,17 @@ pub struct ChunkPlace {
 impl Record {
     /// A record with the length of its encoded header and, when it is small and was checked, its body.
     pub fn new(key: ObjectKey, header: Header, start: u64, tag: Tag, modified: u64, body: Option<Bytes>) -> Self {
-        Self { key, header, start, tag, renewed: AtomicU64::new(modified), body }
+        let renewed = match header.facts.as_deref() {
+            Some(Facts::Manifest(facts)) => modified.min(facts.held),
+            _ => modified,
+        };
+        let (renewed, vetted) = (AtomicU64::new(renewed), AtomicU64::new(u64::MAX));
+        Self { key, header, start, tag, modified, renewed, vetted, body }
+    }
+
+    /// What would be read if a record with this header were there.
+    pub fn unwritten(key: ObjectKey, header: Header) -> Self {
+        Self::new(key, header, 0, Tag(String::new()), 0, None)
     }
 
     /// Its key.
@@ -64,6 +80,31 @@ impl Record {
     /// Which write of the key it is.
     pub fn tag(&self) -> &Tag {
         &self.tag
+    }
+
+    /// When it was last written or renewed, by the store's clock, as it was when it was read.
+    pub fn modified(&self) -> u64 {
+        self.modified
+    }
+
+    /// What its promise counts from, as far as this process knows: the true renewal can only be later.
+    pub fn renewed(&self) -> u64 {
+        self.renewed.load(Ordering::Relaxed)
+    }
+
+    /// It was renewed, with a write that was sent at `sent` or later.
+    pub fn set_renewed(&self, sent: u64) {
+        self.renewed.fetch_max(sent, Ordering::Relaxed);
+    }
+
+    /// Whether what it names was looked at when the cache's [`super::Cache::damage`] was `damage`.
+    pub fn is_vetted(&self, damage: u64) -> bool {
+        self.vetted.load(Ordering::Relaxed) == damage
+    }
+
+    /// What it names was looked at, and is there.
+    pub fn set_vetted(&self, damage: u64) {
+        self.vetted.store(damage, Ordering::Relaxed);
     }
 
     /// The whole body, where it is small.
@@ -110,6 +151,21 @@ impl Record {
         None
     }
 
+    /// The chunk in which this byte of the body lies, and how far into it.
+    pub fn locate(&self, offset: u64) -> (usize, usize) {
+        let index = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let (mut before, mut offset) = (0, offset);
+        // Chunks begin anew with each payload.
+        for payload in &self.header.payloads {
+            if offset < payload.size {
+                break;
+            }
+            before += payload.size.div_ceil(INLINE);
+            offset -= payload.size;
+        }
+        (index(before + offset / INLINE), index(offset % INLINE))
+    }
+
     /// Bytes that it holds in memory beside a fixed part.
     pub fn weight(&self) -> usize {
         let texts = &self.header.writer;
@@ -120,6 +176,7 @@ impl Record {
             + texts.address.len()
             + texts.agent.len()
             + self.header.task.as_ref().map_or(0, |task| task.path.len() + task.kind.len() + task.gradle.len())
+            + self.header.facts.as_ref().map_or(0, |_| FACTS)
     }
 }
 
@@ -143,6 +200,9 @@ mod tests {
         assert_eq!(places.iter().map(|p| p.len as u64).collect::<Vec<_>>(), [INLINE, 5, 7, INLINE, INLINE]);
         assert_eq!(places.iter().map(|p| p.offset).collect::<Vec<_>>(), [0, INLINE, 0, 0, INLINE]);
         assert_eq!(places[2].object, payloads[1].key);
+        let at = [0, INLINE - 1, INLINE, INLINE + 4, INLINE + 5, INLINE + 12, 2 * INLINE + 12, total - 1];
+        let located = [(0, 0), (0, 1048575), (1, 0), (1, 4), (2, 0), (3, 0), (4, 0), (4, 1048575)];
+        assert_eq!(at.map(|offset| record.locate(offset)), located);
     }
 
     #[test]

@@ -3,35 +3,34 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::time::timeout;
 
 use super::Cache;
-use super::budget::{FLOOR, LARGEST_PIECE, Permit};
+use super::budget::{FLOOR, Permit};
 use super::error::WriteError;
 use super::gather::Gather;
-use super::hot::Known;
-use super::record::{Record, SMALL};
+use super::record::SMALL;
+use super::spool::Spool;
 use crate::clock::new_ulid;
 use crate::model::INLINE;
-use crate::model::metadata::Task;
 use crate::model::object::ObjectKey;
-use crate::model::record::{Header, Payload, Writer};
+use crate::model::record::{Header, Payload};
 use crate::model::sums::{Sums, SumsBuilder};
-use crate::store::{PayloadWriter, When};
+use crate::store::Durability;
 
-/// What goes into a record beside the body.
-#[derive(Debug, Clone, Default)]
-pub struct Commit {
-    /// Who wrote it.
-    pub writer: Writer,
-    /// What METADATA told.
-    pub task: Option<Task>,
+/// Where the payload of a body goes that is too large for its record.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Beside the record with this key.
+    Beside(ObjectKey),
+    /// Under this key, which was never used before.
+    At(ObjectKey),
 }
 
-/// A body that is being received. Dropped before it is committed, it leaves nothing.
+/// A body that is being received. Dropped before it is finished, it leaves nothing.
 pub struct Upload {
     cache: Arc<Cache>,
-    key: ObjectKey,
+    place: Place,
+    durability: Durability,
     state: State,
     size: u64,
 }
@@ -48,30 +47,67 @@ enum State {
         sums: SumsBuilder,
         room: u64,
         permit: Permit,
+        more: Option<Permit>,
     },
     Spooled(Spool),
     /// An error ended it.
     Failed,
 }
 
-struct Spool {
-    writer: Box<dyn PayloadWriter>,
-    payload: ObjectKey,
-    sums: SumsBuilder,
-    pending: Gather,
-    /// How much is gathered before it is written: the floor, or more while memory allows.
-    piece: usize,
-    extra: Option<Permit>,
-    _floor: Permit,
+/// A body that was received whole.
+pub struct Received {
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its checksums.
+    pub sums: Sums,
+    /// The body, where it is to be written with its record. Carries what pays for it.
+    pub inline: Vec<Bytes>,
+    /// The payload that holds the body, where it was too large.
+    pub payload: Option<ObjectKey>,
+}
+
+impl Received {
+    /// A fresh header for a record with this body.
+    pub fn header(&self) -> Header {
+        let mut header = Header::new(self.size, self.sums.clone());
+        header.payloads.extend(self.payload.clone().map(|key| Payload { key, size: self.size }));
+        header
+    }
+}
+
+impl Received {
+    /// Writes a body that would go into its record into a payload after all.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn into_payload(
+        mut self,
+        cache: &Cache,
+        key: ObjectKey,
+        durability: Durability,
+    ) -> Result<Self, WriteError> {
+        if self.payload.is_none() {
+            let mut writer = cache.writing(cache.store.create(&key, durability)).await?;
+            cache.writing(writer.append(std::mem::take(&mut self.inline))).await?;
+            cache.writing(writer.finish()).await?;
+            self.payload = Some(key);
+        }
+        Ok(self)
+    }
 }
 
 impl Cache {
-    /// Begins to receive the body of a record. `declared` is its length where the client told it.
+    /// Begins to receive a body. `declared` is its length where the client told it.
     ///
     /// # Errors
     /// [`WriteError::Unavailable`] when there is no memory for it within the write deadline, or the store has
     /// failed repeatedly.
-    pub async fn upload(self: &Arc<Self>, key: ObjectKey, declared: Option<u64>) -> Result<Upload, WriteError> {
+    pub async fn upload(
+        self: &Arc<Self>,
+        place: Place,
+        declared: Option<u64>,
+        durability: Durability,
+    ) -> Result<Upload, WriteError> {
         if !self.writes.admits() {
             return Err(WriteError::Unavailable);
         }
@@ -86,10 +122,11 @@ impl Cache {
                     Some(paid) => paid,
                     None => (FLOOR, self.floor(FLOOR).await?),
                 };
-                State::Gathered { parts: Gather::default(), sums: SumsBuilder::default(), room: room as u64, permit }
+                let (parts, sums) = (Gather::default(), SumsBuilder::default());
+                State::Gathered { parts, sums, room: room as u64, permit, more: None }
             }
         };
-        Ok(Upload { cache: Arc::clone(self), key, state, size: 0 })
+        Ok(Upload { cache: Arc::clone(self), place, durability, state, size: 0 })
     }
 }
 
@@ -105,6 +142,15 @@ impl Upload {
     /// [`WriteError`]; nothing of the body will be kept.
     pub async fn push(&mut self, bytes: Bytes) -> Result<(), WriteError> {
         self.size += bytes.len() as u64;
+        if let State::Gathered { room, more, .. } = &mut self.state
+            && self.size > *room
+            && self.size <= INLINE
+            && more.is_none()
+        {
+            // Of unknown length, and longer than the floor: perhaps it still fits into its record.
+            *more = self.cache.transfers.try_extra(INLINE as usize - FLOOR);
+            *room = if more.is_some() { INLINE } else { *room };
+        }
         match &mut self.state {
             State::Small { buffer, .. } if self.size <= buffer.capacity() as u64 => {
                 buffer.extend_from_slice(&bytes);
@@ -120,115 +166,53 @@ impl Upload {
             State::Failed => return Err(WriteError::Unavailable),
         }
         let State::Spooled(spool) = &mut self.state else { return Err(WriteError::Unavailable) };
-        spool.sums.update(&bytes);
-        spool.pending.push(bytes);
-        if spool.pending.bytes() >= spool.piece {
-            spool.flush(&self.cache).await?;
-        }
-        Ok(())
+        spool.push(&self.cache, bytes).await
     }
 
     /// Goes on in a payload of the store: the body is too large for memory.
     async fn spool(&mut self) -> Result<(), WriteError> {
-        let payload = self.key.beside(new_ulid());
-        let writer = self.cache.writing(self.cache.store.create(&payload)).await?;
         let (pending, sums, permit) = match std::mem::replace(&mut self.state, State::Failed) {
             State::Gathered { parts, sums, permit, .. } => (parts, sums, permit),
             // More than was declared: HTTP does not let that happen.
             State::Small { .. } | State::Spooled(_) | State::Failed => return Err(WriteError::Unavailable),
         };
-        let mut spool = Spool { writer, payload, sums, pending, piece: FLOOR, extra: None, _floor: permit };
-        spool.flush(&self.cache).await?;
+        let payload = match &self.place {
+            Place::Beside(record) => record.beside(new_ulid()),
+            Place::At(key) => key.clone(),
+        };
+        let spool = Spool::begin(&self.cache, payload, self.durability, pending, sums, permit).await?;
         self.state = State::Spooled(spool);
         Ok(())
     }
 
-    /// Makes the record appear with this body, whole. Once begun it is carried to its end, also when the caller goes
-    /// away: the client may have sent everything and be gone.
-    ///
-    /// Gives whether memory knew the key with other bytes.
+    /// Ends the body. Where it has a payload, that is in the store now, and nobody names it yet.
     ///
     /// # Errors
-    /// [`WriteError`]; the record is then what it was before, or, after [`WriteError::Unavailable`], perhaps this.
-    pub async fn commit(self, commit: Commit) -> Result<bool, WriteError> {
-        let deadline = self.cache.settings.write_deadline;
-        let task = tokio::spawn(self.finish(commit));
-        // The steps have deadlines of their own; the client has one for all of them.
-        timeout(deadline, task)
-            .await
-            .map_or(Err(WriteError::Unavailable), |done| done.unwrap_or(Err(WriteError::Unavailable)))
-    }
-
-    async fn finish(self, commit: Commit) -> Result<bool, WriteError> {
-        let Self { cache, key, state, size } = self;
-        let durability = cache.settings.durability;
-        let mut small = None;
-        let (mut header, body, payload) = match state {
+    /// [`WriteError`]; nothing of the body is kept.
+    pub async fn finish(self) -> Result<Received, WriteError> {
+        let Self { cache, state, size, .. } = self;
+        match state {
             State::Small { buffer, permit } => {
-                let header = Header::new(size, Sums::of(&buffer));
-                let body = permit.guard(buffer);
-                small = Some(body.clone());
-                (header, vec![body], None)
+                let sums = Sums::of(&buffer);
+                Ok(Received { size, sums, inline: vec![permit.guard(buffer)], payload: None })
             }
-            State::Gathered { mut parts, sums, permit, .. } => {
-                let mut parts = parts.take();
-                // A write that hangs keeps what it was given, and the permit with it.
-                if let Some(first) = parts.first_mut() {
-                    *first = permit.guard(std::mem::take(first));
+            State::Gathered { mut parts, sums, permit, more, .. } => {
+                let mut inline = parts.take();
+                // A write that hangs keeps what it was given, and the permits with it.
+                if let Some(first) = inline.first_mut() {
+                    let mut guarded = permit.guard(std::mem::take(first));
+                    if let Some(more) = more {
+                        guarded = more.guard(guarded);
+                    }
+                    *first = guarded;
                 }
-                (Header::new(size, sums.finish()), parts, None)
+                Ok(Received { size, sums: sums.finish(), inline, payload: None })
             }
-            State::Spooled(mut spool) => {
-                spool.flush(&cache).await?;
-                cache.writing(spool.writer.finish(durability)).await?;
-                let mut header = Header::new(size, spool.sums.finish());
-                header.payloads.push(Payload { key: spool.payload.clone(), size });
-                (header, Vec::new(), Some(spool.payload))
+            State::Spooled(spool) => {
+                let (payload, sums) = spool.finish(&cache).await?;
+                Ok(Received { size, sums, inline: Vec::new(), payload: Some(payload) })
             }
-            State::Failed => return Err(WriteError::Unavailable),
-        };
-        header.writer = commit.writer;
-        header.task = commit.task;
-        let differs = match cache.hot.get(&key) {
-            Some(Known::Live(old)) => old.header.size != size || old.header.sums != header.sums,
-            _ => false,
-        };
-        let encoded = Bytes::from(header.encode());
-        let start = encoded.len() as u64;
-        let parts = std::iter::once(encoded).chain(body).collect();
-        let change = cache.hot.change(&key);
-        match cache.writing(cache.store.write(&key, parts, When::Always, durability)).await {
-            Ok(stamp) if cache.store.traits().keep_writes => {
-                let room = |body: Bytes| Some(cache.hot.make_room(body.len())?.guard(body.to_vec()));
-                let record = Record::new(key, header, start, stamp.tag, stamp.modified, small.and_then(room));
-                change.finish(Known::Live(Arc::new(record)));
-                Ok(differs)
-            }
-            Ok(_) => {
-                change.finish_unknown();
-                Ok(differs)
-            }
-            Err(error) => {
-                change.finish_unknown();
-                // Only what certainly no record names is removed here; the rest is the sweep's.
-                if let (WriteError::NoSpace, Some(payload)) = (error, payload) {
-                    let _ = cache.store.remove(&payload, When::Always).await;
-                }
-                Err(error)
-            }
+            State::Failed => Err(WriteError::Unavailable),
         }
-    }
-}
-
-impl Spool {
-    /// Writes what was gathered, and looks how much may be gathered next.
-    async fn flush(&mut self, cache: &Cache) -> Result<(), WriteError> {
-        if self.pending.bytes() > 0 {
-            cache.writing(self.writer.append(self.pending.take())).await?;
-        }
-        self.extra = None;
-        self.extra = cache.transfers.try_extra(LARGEST_PIECE - FLOOR);
-        self.piece = if self.extra.is_some() { LARGEST_PIECE } else { FLOOR };
-        Ok(())
     }
 }

@@ -47,7 +47,7 @@ pub struct UserConfig {
     /// A bcrypt or argon2id hash of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_hash: Option<Secret>,
-    /// `gradle:<namespace glob>=read`, `=read-write` or `=admin`.
+    /// `gradle:<namespace glob>=read`, `=read-write` or `=admin`; `oci:<repository glob>=...`.
     pub grants: Option<Vec<String>>,
 }
 

@@ -5,6 +5,7 @@ mod gradle;
 mod load;
 mod log;
 mod memory;
+mod oci;
 mod secret;
 mod server;
 mod store;
@@ -17,6 +18,7 @@ pub use gradle::{GradleConfig, Inspect, Writes};
 pub use load::{Sources, load};
 pub use log::{LogConfig, LogFormat};
 pub use memory::MemoryConfig;
+pub use oci::OciConfig;
 pub use secret::Secret;
 pub use server::ServerConfig;
 pub use store::{Fsync, StoreConfig};
@@ -33,6 +35,8 @@ pub struct Config {
     pub memory: MemoryConfig,
     /// The Gradle build cache protocol.
     pub gradle: GradleConfig,
+    /// The registry.
+    pub oci: OciConfig,
     /// Who may do what.
     pub auth: AuthConfig,
     /// What is logged and how.
@@ -49,6 +53,7 @@ impl Config {
         self.store.validate()?;
         self.memory.validate()?;
         self.gradle.validate()?;
+        self.oci.validate()?;
         self.auth.validate()?;
         if !self.server.is_loopback() && self.auth.users.is_empty() && self.auth.anonymous.is_none() {
             return Err(format!(

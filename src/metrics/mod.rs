@@ -66,6 +66,18 @@ metrics! {
     saved_seconds: Counter () => "larder_saved_seconds_total",
     /// Bytes of Gradle entries, by direction as the client sees it.
     bytes: IntCounterVec ("direction") => "larder_gradle_bytes_total",
+    /// Lookups of manifests, by what came of them.
+    oci_lookups: IntCounterVec ("outcome") => "larder_oci_lookups_total",
+    /// Lookups of manifests that the store did not answer in time; clients were asked to come back.
+    oci_unavailable: IntCounter () => "larder_oci_lookup_failures_total",
+    /// Blobs and manifests that were pushed.
+    oci_pushes: IntCounterVec ("kind") => "larder_oci_pushes_total",
+    /// Blobs that were mounted out of another repository.
+    oci_mounts: IntCounter () => "larder_oci_mounts_total",
+    /// Records whose lease was renewed because somebody was told that they exist.
+    oci_renewals: IntCounter () => "larder_oci_renewals_total",
+    /// Bytes of blobs, by direction as the client sees it.
+    oci_bytes: IntCounterVec ("direction") => "larder_oci_bytes_total",
     /// Sizes of stored Gradle entries in bytes.
     entry_bytes: Histogram (size_buckets()) => "larder_gradle_entry_bytes",
     /// Time from a request's head to its answer's head, in seconds, by route and by the tier that answered.

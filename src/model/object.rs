@@ -6,6 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use super::repository::REPOSITORIES;
+
 /// A slash-separated key whose parts are neither empty nor `.` nor `..`, so that it is a safe relative path too.
 /// Made from names that were parsed before; cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,8 +68,11 @@ impl ObjectKey {
         Ulid::from_string(tail).ok()
     }
 
-    /// Whether this is the key of a payload that lies beside its record.
+    /// Whether this is the key of a payload that lies beside its record. Tags may look like one.
     pub fn is_beside(&self) -> bool {
+        if self.0.starts_with(REPOSITORIES) {
+            return false;
+        }
         let name = self.0.rsplit('/').next().unwrap_or(&self.0);
         name.rsplit_once('.').is_some_and(|(_, id)| Ulid::from_string(id).is_ok())
     }

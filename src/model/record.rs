@@ -8,6 +8,7 @@ use ulid::Ulid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::INLINE;
+use super::facts::Facts;
 use super::metadata::Task;
 use super::object::ObjectKey;
 use super::sums::Sums;
@@ -45,6 +46,12 @@ pub struct Header {
     /// The Gradle task whose outputs these are, where METADATA told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
+    /// What a record of the registry says beside its bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Box<Facts>>,
+    /// When it appeared in the store, by the store's clock; set by the first renewal that writes it anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born: Option<u64>,
 }
 
 /// One payload of a record.
@@ -136,7 +143,19 @@ impl Header {
             created: crate::clock::unix_ms(),
             writer: Writer::default(),
             task: None,
+            facts: None,
+            born: None,
         }
+    }
+
+    /// A fresh header for the registry's records.
+    pub fn with_facts(size: u64, sums: Sums, facts: Facts) -> Self {
+        Self { facts: Some(Box::new(facts)), ..Self::new(size, sums) }
+    }
+
+    /// The same record, to be written once more: only the nonce is another.
+    pub fn again(&self) -> Self {
+        Self { nonce: Nonce(crate::clock::new_ulid()), ..self.clone() }
     }
 
     /// The header as it is stored, its newline included.

@@ -24,6 +24,12 @@ impl Sums {
         self.get(index) == Some(xxh3_64(bytes))
     }
 
+    /// These sums and those of what follows in a payload of its own.
+    pub fn join(mut self, more: &Self) -> Self {
+        self.0.extend_from_slice(&more.0);
+        self
+    }
+
     /// The sum of chunk `index`.
     pub fn get(&self, index: usize) -> Option<u64> {
         self.0.get(index).copied()

@@ -117,12 +117,12 @@ async fn one_winner(store: Arc<dyn Store>) {
 async fn payloads(store: &dyn Store) {
     let at = key("gradle/contract/bb/bb1").beside(crate::clock::new_ulid());
     let bytes: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
-    let mut writer = store.create(&at).await.unwrap();
+    let mut writer = store.create(&at, Durability::Synced).await.unwrap();
     for piece in bytes.chunks(70_001) {
         writer.append(vec![Bytes::copy_from_slice(piece), Bytes::new()]).await.unwrap();
     }
     assert!(matches!(store.open(&at).await, Err(StoreError::NotFound)), "it appears only when it is finished");
-    writer.finish(Durability::Synced).await.unwrap();
+    writer.finish().await.unwrap();
 
     let reader = store.open(&at).await.unwrap();
     assert_eq!(reader.size(), bytes.len() as u64);
@@ -145,7 +145,7 @@ async fn payloads(store: &dyn Store) {
     assert_eq!(reader.fill(0, vec![0; 10]).await.unwrap(), bytes[..10]);
 
     // What is not finished leaves nothing.
-    let mut dropped = store.create(&at).await.unwrap();
+    let mut dropped = store.create(&at, Durability::Synced).await.unwrap();
     dropped.append(vec![Bytes::from_static(b"x")]).await.unwrap();
     drop(dropped);
     assert!(matches!(store.open(&at).await, Err(StoreError::NotFound)));

@@ -86,6 +86,10 @@ impl Store for FaultyStore {
         self.inner.traits()
     }
 
+    fn now(&self) -> u64 {
+        self.inner.now()
+    }
+
     fn is_absent(&self, key: &ObjectKey) -> bool {
         self.inner.is_absent(key)
     }
@@ -122,15 +126,20 @@ impl Store for FaultyStore {
         self.inner.remove(key, when).await
     }
 
-    async fn create(&self, key: &ObjectKey) -> Result<Box<dyn PayloadWriter>, StoreError> {
+    async fn create(&self, key: &ObjectKey, durability: Durability) -> Result<Box<dyn PayloadWriter>, StoreError> {
         Switches::pass(&self.switches.write).await?;
-        let inner = self.inner.create(key).await?;
+        let inner = self.inner.create(key, durability).await?;
         Ok(Box::new(FaultyWriter { inner, switches: Arc::clone(&self.switches) }))
     }
 
     async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, StoreError> {
         Switches::pass(&self.switches.read).await?;
         self.inner.list(prefix, after, limit).await
+    }
+
+    async fn sync(&self) -> Result<(), StoreError> {
+        Switches::pass(&self.switches.write).await?;
+        self.inner.sync().await
     }
 
     async fn space(&self) -> Result<Option<Space>, StoreError> {
@@ -175,8 +184,8 @@ impl PayloadWriter for FaultyWriter {
         self.inner.append(parts).await
     }
 
-    async fn finish(self: Box<Self>, durability: Durability) -> Result<(), StoreError> {
+    async fn finish(self: Box<Self>) -> Result<(), StoreError> {
         Switches::pass(&self.switches.write).await?;
-        self.inner.finish(durability).await
+        self.inner.finish().await
     }
 }

@@ -62,7 +62,11 @@ fn millis(time: i64) -> u64 {
 #[async_trait]
 impl Store for MemoryStore {
     fn traits(&self) -> Traits {
-        Traits { sole_writer: true, keep_writes: true, first_read: INLINE as usize }
+        Traits { sole_writer: true, keep_writes: true, first_read: INLINE as usize, renews_in_place: false }
+    }
+
+    fn now(&self) -> u64 {
+        clock::unix_ms()
     }
 
     fn is_absent(&self, _key: &ObjectKey) -> bool {
@@ -130,7 +134,7 @@ impl Store for MemoryStore {
         Ok(self.objects.delete(&path(key)).await?)
     }
 
-    async fn create(&self, key: &ObjectKey) -> Result<Box<dyn PayloadWriter>, StoreError> {
+    async fn create(&self, key: &ObjectKey, _durability: Durability) -> Result<Box<dyn PayloadWriter>, StoreError> {
         let (objects, usage) = (Arc::clone(&self.objects), Arc::clone(&self.usage));
         Ok(Box::new(MemoryWriter { objects, usage, key: key.clone(), parts: Vec::new() }))
     }
@@ -148,6 +152,10 @@ impl Store for MemoryStore {
         listed.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         listed.truncate(limit);
         Ok(listed)
+    }
+
+    async fn sync(&self) -> Result<(), StoreError> {
+        Ok(())
     }
 
     async fn space(&self) -> Result<Option<Space>, StoreError> {
@@ -197,7 +205,7 @@ impl PayloadWriter for MemoryWriter {
         Ok(())
     }
 
-    async fn finish(self: Box<Self>, _durability: Durability) -> Result<(), StoreError> {
+    async fn finish(self: Box<Self>) -> Result<(), StoreError> {
         self.usage.added(self.parts.iter().map(|part| part.len() as u64).sum());
         self.objects.put(&path(&self.key), PutPayload::from_iter(self.parts)).await?;
         Ok(())

@@ -9,6 +9,7 @@ pub mod faults;
 mod format;
 mod memory;
 mod open;
+mod secret;
 mod system;
 pub mod usage;
 
@@ -96,6 +97,8 @@ pub struct Traits {
     /// How many bytes to ask for when reading a record of unknown size: all of it where a request is dear, the
     /// beginning where it is cheap.
     pub first_read: usize,
+    /// A renewal keeps the record's tag: nothing is written anew.
+    pub renews_in_place: bool,
 }
 
 /// Room in the file system below a store.
@@ -114,6 +117,9 @@ pub struct Space {
 pub trait Store: Debug + Send + Sync + 'static {
     /// What may be relied on.
     fn traits(&self) -> Traits;
+
+    /// The store's own time, as well as it is known, in milliseconds since 1970. Ages are judged by it.
+    fn now(&self) -> u64;
 
     /// Whether there is certainly no record under the key, as far as that is known without any input or output.
     fn is_absent(&self, key: &ObjectKey) -> bool;
@@ -141,12 +147,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     async fn remove(&self, key: &ObjectKey, when: When) -> Result<(), StoreError>;
 
     /// Begins a payload, which appears whole under `key` when it is finished. Dropping the writer removes what it
-    /// wrote.
-    async fn create(&self, key: &ObjectKey) -> Result<Box<dyn PayloadWriter>, StoreError>;
+    /// wrote. Of a payload that is to be [`Durability::Synced`] much is synced already when the record that names it
+    /// is written; that record's own sync completes it.
+    async fn create(&self, key: &ObjectKey, durability: Durability) -> Result<Box<dyn PayloadWriter>, StoreError>;
 
     /// Up to about `limit` objects whose keys begin with `prefix` and follow `after`, in key order. An empty answer
     /// ends the listing.
     async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, StoreError>;
+
+    /// Ends when everything that was written before is as durable as [`Durability::Synced`] promises.
+    async fn sync(&self) -> Result<(), StoreError>;
 
     /// Room left, where the store knows.
     async fn space(&self) -> Result<Option<Space>, StoreError>;
@@ -176,5 +186,5 @@ pub trait PayloadWriter: Send {
     async fn append(&mut self, parts: Vec<Bytes>) -> Result<(), StoreError>;
 
     /// Makes the payload appear.
-    async fn finish(self: Box<Self>, durability: Durability) -> Result<(), StoreError>;
+    async fn finish(self: Box<Self>) -> Result<(), StoreError>;
 }

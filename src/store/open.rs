@@ -5,15 +5,23 @@ use std::sync::Arc;
 
 use super::dir::DirStore;
 use super::usage::Usage;
-use super::{MemoryStore, Store, format};
+use super::{MemoryStore, Store, format, secret};
 
 /// A store and the count of what is in it.
-#[derive(Debug)]
 pub struct Opened {
     /// The store.
     pub store: Arc<dyn Store>,
     /// How full it is; empty until [`super::usage::restore`] has run.
     pub usage: Arc<Usage>,
+    /// What upload sessions and tokens are signed with.
+    pub secret: [u8; 32],
+}
+
+impl std::fmt::Debug for Opened {
+    /// Without the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").field("store", &self.store).field("usage", &self.usage).finish_non_exhaustive()
+    }
 }
 
 /// Where a `store.url` points to.
@@ -60,7 +68,8 @@ pub async fn open(location: &Location) -> Result<Opened, String> {
         Location::Memory => Arc::new(MemoryStore::new(Arc::clone(&usage))),
     };
     format::check(store.as_ref()).await?;
-    Ok(Opened { store, usage })
+    let secret = secret::load(store.as_ref()).await?;
+    Ok(Opened { store, usage, secret })
 }
 
 #[cfg(test)]

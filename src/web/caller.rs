@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, Method, Request, Response, header};
+use axum::http::{HeaderName, Method, Request, Response, Uri, header};
 
 use super::{Node, answer};
-use crate::auth::Identity;
+use crate::auth::{Identity, Refused};
 use crate::clock;
 use crate::model::record::Writer;
 
@@ -51,11 +51,30 @@ impl Caller {
         self.head.uri.path()
     }
 
+    /// The request's path and query.
+    pub fn uri(&self) -> &Uri {
+        &self.head.uri
+    }
+
+    /// A header's value, where it is plain text.
+    pub fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Whether it came with credentials, good or not.
+    pub fn has_credentials(&self) -> bool {
+        self.head.headers.contains_key(header::AUTHORIZATION)
+    }
+
+    /// Who sent the request.
+    pub async fn look_up(&self, node: &Node) -> Result<Arc<Identity>, Refused> {
+        let credentials = self.head.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        node.parts.auth.identify(credentials, self.address).await
+    }
+
     /// Who sent the request, or the answer to credentials that are nobody's.
     pub async fn identify(&self, node: &Node) -> Result<Arc<Identity>, Response<Body>> {
-        let credentials = self.head.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-        let identity = node.parts.auth.identify(credentials, self.address).await;
-        identity.map_err(|_| {
+        self.look_up(node).await.map_err(|_| {
             self.refuse(node, "credentials-wrong", "a client was refused: its name or password is not right")
         })
     }
@@ -69,13 +88,17 @@ impl Caller {
         )
     }
 
-    /// Counts and logs a refusal. Names are not logged: people type passwords into them.
     fn refuse(&self, node: &Node, kind: &'static str, words: &str) -> Response<Body> {
+        self.note_refusal(node, kind, words);
+        answer::challenge()
+    }
+
+    /// Counts and logs a refusal. Names are not logged: people type passwords into them.
+    pub fn note_refusal(&self, node: &Node, kind: &'static str, words: &str) {
         node.parts.metrics.auth_failures.inc();
         if let Some(left_out) = node.log_limit.admits(kind) {
             tracing::warn!(address = %self.address, request = self.request_id(), left_out, "{words}");
         }
-        answer::challenge()
     }
 
     /// What a record says of who wrote it.

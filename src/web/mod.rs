@@ -7,7 +7,9 @@ mod gradle;
 mod log_limit;
 mod misses;
 mod node;
+mod oci;
 mod probes;
+mod send;
 mod status;
 
 use std::net::SocketAddr;
@@ -49,6 +51,10 @@ impl Service {
         if request.uri().path().starts_with(gradle::PREFIX) {
             let (caller, body) = Caller::new(request, peer.ip());
             return gradle::answer(&self.node, caller, body).await;
+        }
+        if oci::is_below(request.uri().path()) {
+            let (caller, body) = Caller::new(request, peer.ip());
+            return oci::answer(&self.node, caller, body).await;
         }
         request.extensions_mut().insert(Peer(peer));
         match self.router.clone().oneshot(request.map(Body::new)).await {

@@ -9,8 +9,10 @@ use super::log_limit::LogLimit;
 use super::misses::Misses;
 use crate::auth::Auth;
 use crate::cache::Cache;
-use crate::config::{GradleConfig, units};
+use crate::config::{GradleConfig, OciConfig, units};
 use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::store::Durability;
 use crate::store::usage::Usage;
 
 /// The parts that a node is made of.
@@ -22,8 +24,14 @@ pub struct Parts {
     pub auth: Auth,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Whether Gradle entries are synced before they are acknowledged.
+    pub durability: Durability,
     /// How full the store is.
     pub usage: Arc<Usage>,
+    /// Repositories.
+    pub registry: Arc<Registry>,
+    /// What is taken from pushes.
+    pub oci: OciConfig,
     /// What is taken from Gradle.
     pub gradle: GradleConfig,
     /// How much of a refused body is read.

@@ -24,11 +24,11 @@ async fn main() -> Result<(), String> {
     let (config, _) = load(&sources)?;
     larder::telemetry::init(&config.log)?;
     let listener = larder::serve::listen(config.server.listen).map_err(|e| e.to_string())?;
-    let Opened { store, usage } = open_store(&config).await?;
+    let Opened { store, usage, secret } = open_store(&config).await?;
     let switches = Arc::new(Switches::default());
     set(&switches, true)?;
     let store = Arc::new(FaultyStore::new(store, Arc::clone(&switches)));
-    let app = App::new(config, Opened { store, usage }, |name| std::env::var(name).ok())?;
+    let app = App::new(config, Opened { store, usage, secret }, |name| std::env::var(name).ok())?;
     let mut toggle = signal(SignalKind::user_defined1()).map_err(|e| e.to_string())?;
     tokio::spawn(async move {
         let mut on = true;

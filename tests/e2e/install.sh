@@ -2,7 +2,11 @@
 # Installs what the end-to-end tests need, by the names of Debian's packages. Quick where everything is there.
 set -euo pipefail
 
-packages=(gradle junit4 libhamcrest-java default-jdk-headless curl)
+packages=(
+    gradle junit4 libhamcrest-java default-jdk-headless curl      # Gradle
+    buildah skopeo runc ca-certificates busybox-static jq openssl # images and their builders
+    mmdebstrap nodejs                                             # a base image with a JDK, Gradle and Node
+)
 
 missing=()
 for package in "${packages[@]}"; do

@@ -1,5 +1,6 @@
 //! Listing a directory tree in key order, a page at a time.
 
+use std::collections::BinaryHeap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -87,22 +88,32 @@ impl Page<'_> {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
             opened => opened?,
         };
-        for name in self.names(path, Dir::read_from(&fd)?)? {
-            if self.found.len() >= self.limit {
-                return Ok(());
+        // A directory may hold more names than are wanted in memory: the next ones in order are taken, as many as may
+        // be needed, and the directory is read once more should they have been empty directories.
+        let mut passed = String::new();
+        loop {
+            let most = self.limit - self.found.len();
+            let names = self.names(path, Dir::read_from(&fd)?, &passed, most)?;
+            for name in &names {
+                if self.found.len() >= self.limit {
+                    return Ok(());
+                }
+                match name.strip_suffix('/') {
+                    Some(directory) => self.directory(directory)?,
+                    None => self.file(name)?,
+                }
             }
-            match name.strip_suffix('/') {
-                Some(directory) => self.directory(directory)?,
-                None => self.file(&name)?,
+            match names.last() {
+                Some(last) if names.len() >= most && self.found.len() < self.limit => passed.clone_from(last),
+                _ => return Ok(()),
             }
         }
-        Ok(())
     }
 
-    /// The keys in a directory, in order; a directory's ends with a slash, which also puts it in its place among
-    /// keys (`a.b` lies before `a/c`).
-    fn names(&self, path: &str, entries: Dir) -> Result<Vec<String>> {
-        let mut names = Vec::new();
+    /// The first keys in a directory after `passed`, in order; a directory's ends with a slash, which also puts it in
+    /// its place among keys (`a.b` lies before `a/c`).
+    fn names(&self, path: &str, entries: Dir, passed: &str, most: usize) -> Result<Vec<String>> {
+        let mut names = BinaryHeap::new();
         for entry in entries {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };
@@ -119,12 +130,14 @@ impl Page<'_> {
             if is_directory {
                 key.push('/');
             }
-            if self.may_hold(&key) {
+            if key.as_str() > passed && self.may_hold(&key) {
                 names.push(key);
+                if names.len() > most {
+                    names.pop();
+                }
             }
         }
-        names.sort_unstable();
-        Ok(names)
+        Ok(names.into_sorted_vec())
     }
 
     /// Whether a file is wanted, or something in a directory may be.

@@ -92,7 +92,11 @@ impl DirStore {
 #[async_trait]
 impl Store for DirStore {
     fn traits(&self) -> Traits {
-        Traits { sole_writer: true, keep_writes: false, first_read: FIRST_READ }
+        Traits { sole_writer: true, keep_writes: false, first_read: FIRST_READ, renews_in_place: true }
+    }
+
+    fn now(&self) -> u64 {
+        clock::unix_ms()
     }
 
     fn is_absent(&self, key: &ObjectKey) -> bool {
@@ -140,19 +144,23 @@ impl Store for DirStore {
         self.writers.run(Durability::Process, move || inner.remove(&key, &when)).await
     }
 
-    async fn create(&self, key: &ObjectKey) -> Result<Box<dyn PayloadWriter>, StoreError> {
+    async fn create(&self, key: &ObjectKey, durability: Durability) -> Result<Box<dyn PayloadWriter>, StoreError> {
         let temporary = owner::temporary_name();
         let opened = {
             let temporary = temporary.clone();
             self.blocking(move |inner| Ok(files::create(&inner.root, &temporary)?)).await
         };
         // Cancelled between the two, an empty file stays in tmp/ until the next start.
-        Ok(Box::new(payload::FileWriter::new(self.clone(), key.clone(), temporary, opened?)))
+        Ok(Box::new(payload::FileWriter::new(self.clone(), key.clone(), temporary, opened?, durability)))
     }
 
     async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, StoreError> {
         let (prefix, after) = (prefix.to_owned(), after.cloned());
         self.blocking(move |inner| Ok(list::list(&inner.root, &prefix, after.as_ref(), limit)?)).await
+    }
+
+    async fn sync(&self) -> Result<(), StoreError> {
+        self.writers.run(Durability::Synced, || Ok(())).await
     }
 
     async fn space(&self) -> Result<Option<Space>, StoreError> {

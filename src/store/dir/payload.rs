@@ -14,6 +14,9 @@ use crate::store::{Check, Durability, PayloadWriter, Reader, StoreError};
 /// How much a scan reads at once; it stays in the processor's cache while it is hashed.
 const SCAN_PIECE: usize = 128 << 10;
 
+/// How much of a payload that is to be synced may wait for it: the last sync must not take longer than a client waits.
+const SYNC_EVERY: u64 = 64 << 20;
+
 /// A file opened for reading.
 #[derive(Debug)]
 pub struct FileReader {
@@ -80,11 +83,14 @@ pub struct FileWriter {
     temporary: Option<String>,
     fd: Arc<OwnedFd>,
     written: u64,
+    durability: Durability,
+    synced: u64,
 }
 
 impl FileWriter {
-    pub fn new(store: DirStore, key: ObjectKey, temporary: String, fd: OwnedFd) -> Self {
-        Self { store, key, temporary: Some(temporary), fd: Arc::new(fd), written: 0 }
+    pub fn new(store: DirStore, key: ObjectKey, temporary: String, fd: OwnedFd, durability: Durability) -> Self {
+        let fd = Arc::new(fd);
+        Self { store, key, temporary: Some(temporary), fd, written: 0, durability, synced: 0 }
     }
 }
 
@@ -92,26 +98,27 @@ impl FileWriter {
 impl PayloadWriter for FileWriter {
     async fn append(&mut self, parts: Vec<Bytes>) -> Result<(), StoreError> {
         let (fd, mut at) = (Arc::clone(&self.fd), self.written);
+        let length: usize = parts.iter().map(Bytes::len).sum();
+        let sync = self.durability == Durability::Synced && self.written + length as u64 - self.synced >= SYNC_EVERY;
         self.written = blocking(move || {
             files::write_all(&fd, &parts, &mut at)?;
+            if sync {
+                rustix::fs::fdatasync(&fd)?;
+            }
             Ok(at)
         })
         .await?;
+        if sync {
+            self.synced = self.written;
+        }
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>, durability: Durability) -> Result<(), StoreError> {
-        let (fd, key, size) = (Arc::clone(&self.fd), self.key.clone(), self.written);
+    async fn finish(mut self: Box<Self>) -> Result<(), StoreError> {
+        let (key, size) = (self.key.clone(), self.written);
         let Some(temporary) = self.temporary.clone() else { return Ok(()) };
-        self.store
-            .blocking(move |inner| {
-                if durability == Durability::Synced {
-                    // Its name is synced with the record that names it.
-                    rustix::fs::fdatasync(&fd)?;
-                }
-                inner.publish(&temporary, &key, size)
-            })
-            .await?;
+        // The rest of it, and its name, are synced with the record that names it.
+        self.store.blocking(move |inner| inner.publish(&temporary, &key, size)).await?;
         self.temporary = None;
         Ok(())
     }

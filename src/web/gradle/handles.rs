@@ -24,6 +24,18 @@ pub struct Handles {
     pub bytes_out: IntCounter,
     /// Bytes that came from clients.
     pub bytes_in: IntCounter,
+    /// Manifests that were found.
+    pub oci_hits: IntCounter,
+    /// Manifests that were not.
+    pub oci_misses: IntCounter,
+    /// Latency of a manifest that was found.
+    pub oci_hit: Histogram,
+    /// Latency of one that was not.
+    pub oci_miss: Histogram,
+    /// Bytes of blobs that went to clients.
+    pub oci_out: IntCounter,
+    /// Bytes of blobs that came from clients.
+    pub oci_in: IntCounter,
     first_hit: AtomicBool,
     first_store: AtomicBool,
 }
@@ -40,6 +52,12 @@ impl Handles {
             put: latency("gradle-store", "store"),
             bytes_out: metrics.bytes.with_label_values(&["out"]),
             bytes_in: metrics.bytes.with_label_values(&["in"]),
+            oci_hits: metrics.oci_lookups.with_label_values(&["hit"]),
+            oci_misses: metrics.oci_lookups.with_label_values(&["miss"]),
+            oci_hit: latency("oci-manifest-hit", "any"),
+            oci_miss: latency("oci-manifest-miss", "any"),
+            oci_out: metrics.oci_bytes.with_label_values(&["out"]),
+            oci_in: metrics.oci_bytes.with_label_values(&["in"]),
             first_hit: AtomicBool::new(true),
             first_store: AtomicBool::new(true),
         }

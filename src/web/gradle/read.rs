@@ -5,15 +5,15 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
-use futures_util::stream;
 
 use super::entry;
 use crate::auth::{Access, Identity, Target};
-use crate::cache::{self, Found, Lookup, Pieces, Tier};
+use crate::cache::{Found, Lookup, Tier};
 use crate::model::entry::EntryName;
 use crate::model::record::Header;
 use crate::web::caller::Caller;
-use crate::web::misses::Reason;
+use crate::web::misses::{Reason, Wanted};
+use crate::web::send::send;
 use crate::web::status::human_seconds;
 use crate::web::{Node, answer};
 
@@ -73,25 +73,6 @@ fn hit(header: &Header, body: Body) -> Response<Body> {
     response
 }
 
-fn send(body: cache::Body) -> Body {
-    match body {
-        cache::Body::Whole(bytes) => Body::from(bytes),
-        cache::Body::Stream(pieces) => Body::from_stream(stream::unfold(Some(pieces), next_piece)),
-    }
-}
-
-/// An error ends the stream, and with it the connection.
-async fn next_piece(pieces: Option<Pieces>) -> Option<(Result<bytes::Bytes, cache::ReadError>, Option<Pieces>)> {
-    let mut pieces = pieces?;
-    match pieces.next().await? {
-        Ok(piece) => Some((Ok(piece), Some(pieces))),
-        Err(e) => {
-            tracing::error!(error = %e, "a body could not be finished; the connection is closed");
-            Some((Err(e), None))
-        }
-    }
-}
-
 fn miss(
     node: &Node,
     name: EntryName<'_>,
@@ -104,7 +85,7 @@ fn miss(
     if reason == Reason::Unavailable {
         node.parts.metrics.lookup_failures.inc();
     }
-    node.misses.add(name.namespace(), name.key(), identity, reason);
+    node.misses.add(Wanted::Entry { namespace: name.namespace(), key: name.key() }, identity, reason);
     node.handles.miss(tier).observe(begun.elapsed().as_secs_f64());
     answer::empty(StatusCode::NOT_FOUND)
 }

@@ -12,7 +12,7 @@ use super::inspect::Inspector;
 use super::read::shown;
 use super::{PREFIX, entry};
 use crate::auth::{Access, Identity, Target};
-use crate::cache::{Commit, WriteError};
+use crate::cache::{Commit, Place, WriteError};
 use crate::config::units;
 use crate::model::object::ObjectKey;
 use crate::web::caller::Caller;
@@ -82,11 +82,17 @@ async fn receive(
     let not_kept = |error: WriteError, size: u64| {
         let reason = match error {
             WriteError::NoSpace => Reason::NoSpace,
-            WriteError::Unavailable => Reason::Unavailable,
+            WriteError::Changed | WriteError::Unavailable => Reason::Unavailable,
         };
         Stop::Declined(reason, size)
     };
-    let mut upload = node.parts.cache.upload(object, declared).await.map_err(|e| not_kept(e, declared.unwrap_or(0)))?;
+    let place = Place::Beside(object.clone());
+    let mut upload = node
+        .parts
+        .cache
+        .upload(place, declared, node.parts.durability)
+        .await
+        .map_err(|e| not_kept(e, declared.unwrap_or(0)))?;
     let mut inspector = Inspector::new(node.parts.gradle.inspect);
     while let Some(frame) = body.frame().await {
         // Trailers carry nothing of an entry.
@@ -111,8 +117,8 @@ async fn receive(
         node.parts.metrics.unrecognised.inc();
     }
     let told = seen.task.as_ref().map_or_else(|| "an entry".to_owned(), |task| task.path.clone());
-    let commit = Commit { writer: caller.writer(identity), task: seen.task };
-    let differs = upload.commit(commit).await.map_err(|e| not_kept(e, size))?;
+    let commit = Commit { durability: node.parts.durability, writer: caller.writer(identity), task: seen.task };
+    let differs = node.parts.cache.commit(object, upload, commit).await.map_err(|e| not_kept(e, size))?;
     count(node, size, differs, &told, identity);
     Ok(())
 }

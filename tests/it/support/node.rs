@@ -64,10 +64,10 @@ impl TestNode {
         let config = config(data, toml);
         let listener = larder::serve::listen(config.server.listen).unwrap();
         let address = listener.local_addr().unwrap();
-        let Opened { store, usage } = open(&config).await;
+        let Opened { store, usage, secret } = open(&config).await;
         let faults = Arc::new(Switches::default());
         let store = Arc::new(FaultyStore::new(store, Arc::clone(&faults)));
-        let app = App::new(config, Opened { store, usage }, |_| None).unwrap();
+        let app = App::new(config, Opened { store, usage, secret }, |_| None).unwrap();
         let (stop, stopped) = oneshot::channel();
         let ended = tokio::spawn(app.run(listener, async move { stopped.await.unwrap_or(Stop::Now) }));
         let data = data.to_owned();

@@ -1,0 +1,169 @@
+//! What a manifest names, all the way down: whether it is there, and its renewal before the manifest's own.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::promise::Promise;
+use super::{Registry, RegistryError};
+use crate::cache::Record;
+use crate::model::digest::Digest;
+use crate::model::facts::Facts;
+use crate::model::manifest::{Child, Kind, Manifest};
+use crate::model::repository::Repository;
+
+/// Children that are looked at side by side.
+const AT_ONCE: usize = 8;
+
+/// What is to be done with what a manifest names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Below {
+    /// It is looked at.
+    Look,
+    /// It is renewed where it is older than `slack`.
+    Renew,
+}
+
+/// A child that is there.
+#[derive(Debug, Clone)]
+pub(super) struct Present {
+    /// Its length in bytes.
+    pub size: u64,
+    /// Levels of manifests from it on, 0 for a blob.
+    pub depth: u32,
+    /// Everything from it on, itself included.
+    pub reach: u64,
+}
+
+impl Registry {
+    /// Whether everything that a manifest names is there, itself not asked. Remembered until something is found damaged
+    /// or is taken away.
+    pub(super) async fn is_whole(
+        self: &Arc<Self>,
+        repository: &Repository,
+        record: &Arc<Record>,
+    ) -> Result<bool, RegistryError> {
+        let damage = self.cache.damage();
+        if record.is_vetted(damage) {
+            return Ok(true);
+        }
+        let whole = Box::pin(self.look_below(repository, record, Below::Look)).await?;
+        if whole {
+            record.set_vetted(damage);
+        }
+        Ok(whole)
+    }
+
+    /// Renews what a manifest names and what refers to it, then the manifest.
+    pub(super) async fn renew_manifest(
+        self: &Arc<Self>,
+        repository: &Repository,
+        record: &Arc<Record>,
+    ) -> Result<Promise, RegistryError> {
+        // Before the first of them is looked at: a process that is frozen in between promises nothing younger.
+        let held = self.cache.now();
+        if !self.look_below(repository, record, Below::Renew).await? {
+            return Ok(Promise::Broken);
+        }
+        if let Some(digest) = digest_of(record) {
+            self.renew_referrers(repository, &digest).await?;
+        }
+        self.rewrite(record, Some(held)).await
+    }
+
+    async fn look_below(
+        self: &Arc<Self>,
+        repository: &Repository,
+        record: &Arc<Record>,
+        what: Below,
+    ) -> Result<bool, RegistryError> {
+        let bytes = match self.cache.inline(record).await {
+            Ok(parts) => parts.concat(),
+            Err(crate::cache::ReadError::Unavailable) => return Err(RegistryError::Unavailable),
+            Err(_) => return Ok(false),
+        };
+        // It was taken once, perhaps under larger limits.
+        let Ok(manifest) = Manifest::parse(&bytes, usize::MAX) else { return Ok(false) };
+        drop(bytes);
+        let found = self.children(repository, &manifest.children, what).await?;
+        Ok(found.iter().all(Option::is_some))
+    }
+
+    /// What is there of these children, in their order.
+    pub(super) async fn children(
+        self: &Arc<Self>,
+        repository: &Repository,
+        children: &[Child],
+        what: Below,
+    ) -> Result<Vec<Option<Present>>, RegistryError> {
+        let looks = children.iter().map(|child| {
+            let (registry, repository, child) = (Arc::clone(self), repository.clone(), child.clone());
+            async move { registry.child(&repository, &child, what).await }
+        });
+        let looks: Vec<_> = looks.collect();
+        stream::iter(looks).buffered(AT_ONCE).try_collect().await
+    }
+
+    async fn child(
+        self: &Arc<Self>,
+        repository: &Repository,
+        child: &Child,
+        what: Below,
+    ) -> Result<Option<Present>, RegistryError> {
+        if child.kind == Kind::Manifest
+            && let Some(present) = self.child_manifest(repository, &child.digest, what).await?
+        {
+            return Ok(Some(present));
+        }
+        // Replaced or renewed by somebody else meanwhile: what is there now?
+        for _ in 0..8 {
+            let Some((link, blob)) = self.linked(repository, &child.digest).await? else { return Ok(None) };
+            let mut changed = false;
+            if what == Below::Renew {
+                for record in [&blob, &link] {
+                    changed |= self.is_older_than_slack(record) && self.rewrite(record, None).await? != Promise::Given;
+                }
+            }
+            if !changed {
+                return Ok(Some(Present { size: blob.header.size, depth: 0, reach: 1 }));
+            }
+        }
+        Err(RegistryError::Unavailable)
+    }
+
+    async fn child_manifest(
+        self: &Arc<Self>,
+        repository: &Repository,
+        digest: &Digest,
+        what: Below,
+    ) -> Result<Option<Present>, RegistryError> {
+        for _ in 0..8 {
+            let Some(record) = self.find(&repository.manifest(digest)).await? else { return Ok(None) };
+            if !self.is_whole(repository, &record).await? {
+                return Ok(None);
+            }
+            let outcome = if what == Below::Renew && self.is_older_than_slack(&record) {
+                Box::pin(self.renew_manifest(repository, &record)).await?
+            } else {
+                Promise::Given
+            };
+            match outcome {
+                Promise::Given => {
+                    let Some(Facts::Manifest(facts)) = record.header.facts.as_deref() else { return Ok(None) };
+                    let (depth, reach) = (facts.depth, facts.reach);
+                    return Ok(Some(Present { size: record.header.size, depth, reach }));
+                }
+                Promise::Changed => {}
+                Promise::Broken => return Ok(None),
+            }
+        }
+        Err(RegistryError::Unavailable)
+    }
+}
+
+/// The digest of the manifest that a record holds, from its key.
+fn digest_of(record: &Record) -> Option<Digest> {
+    let mut parts = record.key().as_str().rsplit('/');
+    let (hex, algorithm) = (parts.next()?, parts.next()?);
+    Digest::parse(&format!("{algorithm}:{hex}"))
+}

@@ -1,0 +1,87 @@
+//! Making a record that must not replace a live one: whoever is first wins, and everybody may rely on what is there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::find::Patience;
+use super::promise::Promise;
+use super::{Registry, RegistryError};
+use crate::cache::{Record, WriteError};
+use crate::model::object::ObjectKey;
+use crate::model::record::{Header, State};
+use crate::model::repository::Repository;
+use crate::store::{Durability, When};
+
+impl Registry {
+    /// Makes sure that there is a live record under the key, this one or another that was there first, and vouches for
+    /// it.
+    ///
+    /// A write that was refused may have been ours, its answer lost: what is there now decides. A live record is good
+    /// whoever wrote it, because it says the same; then what we brought is superfluous, and the sweep's. A bad, dead or
+    /// late one is replaced.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoSpace`], or [`RegistryError::Unavailable`] when the store does not take it in time.
+    pub(super) async fn create(
+        self: &Arc<Self>,
+        repository: &Repository,
+        key: &ObjectKey,
+        header: &Header,
+        body: &[Bytes],
+        durability: Durability,
+    ) -> Result<(), RegistryError> {
+        let mut when = When::Absent;
+        let mut patience = Patience::new(self.settings.hold_on);
+        loop {
+            match self.cache.swap(key, header.clone(), body.to_vec(), when, durability).await {
+                Ok(_) => return Ok(()),
+                Err(WriteError::NoSpace) => return Err(RegistryError::NoSpace),
+                Err(WriteError::Changed) => {}
+                Err(WriteError::Unavailable) => patience.wait().await?,
+            }
+            when = match self.inspect(key).await? {
+                None => When::Absent,
+                Some(there) if self.is_good(&there) => match self.promise(repository, &there).await? {
+                    Promise::Given if durability == Durability::Synced => {
+                        // Whoever wrote it may not have been told yet that it is safe.
+                        return Ok(self.cache.sync().await?);
+                    }
+                    Promise::Given => return Ok(()),
+                    Promise::Changed | Promise::Broken => When::Absent,
+                },
+                Some(there) => When::Is(there.tag().clone()),
+            };
+        }
+    }
+
+    /// Whether a record can be relied on.
+    pub(super) fn is_good(&self, record: &Record) -> bool {
+        record.header.state == State::Live && !self.is_late(record)
+    }
+
+    /// Takes a record away: it becomes a tombstone, which a later push replaces. False when there was none.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`] when the store does not take it in time.
+    pub(super) async fn bury(&self, key: &ObjectKey) -> Result<bool, RegistryError> {
+        let mut patience = Patience::new(self.settings.hold_on);
+        loop {
+            let Some(there) = self.inspect(key).await?.filter(|record| record.header.state == State::Live) else {
+                return Ok(false);
+            };
+            let mut tomb = Header::new(0, Default::default());
+            tomb.state = State::Dead;
+            match self.cache.swap(key, tomb, Vec::new(), When::Is(there.tag().clone()), Durability::Process).await {
+                Ok(_) => {
+                    // Last: who looks after this sees the tombstone.
+                    self.cache.note_damage();
+                    return Ok(true);
+                }
+                Err(WriteError::Changed) => {}
+                Err(WriteError::NoSpace) => return Err(RegistryError::NoSpace),
+                Err(WriteError::Unavailable) => patience.wait().await?,
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Manifests: kept byte for byte, taken when everything that they name is there, served while it is.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::below::Below;
+use super::promise::Promise;
+use super::referrers::Descriptor;
+use super::{Registry, RegistryError, carry};
+use crate::cache::{ReadError, Record};
+use crate::model::INLINE;
+use crate::model::digest::{Algorithm, Digest};
+use crate::model::facts::{Facts, ManifestFacts};
+use crate::model::manifest::Manifest;
+use crate::model::record::{Header, Writer};
+use crate::model::repository::{Reference, Repository, TagName};
+use crate::model::sums::Sums;
+use crate::store::Durability;
+
+/// The media type of what says neither in its head nor in its body what it is.
+const UNNAMED: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// A manifest that was found.
+#[derive(Debug)]
+pub struct Pulled {
+    /// Its content.
+    pub digest: Digest,
+    /// Its record.
+    pub record: Arc<Record>,
+    /// When its tag was written, in milliseconds since 1970, where it was asked for by tag.
+    pub tagged: Option<u64>,
+}
+
+impl Pulled {
+    /// The media type that it was pushed with.
+    pub fn media_type(&self) -> &str {
+        match self.record.header.facts.as_deref() {
+            Some(Facts::Manifest(facts)) => &facts.media_type,
+            _ => UNNAMED,
+        }
+    }
+}
+
+/// A manifest that a client pushes.
+#[derive(Debug)]
+pub struct Push {
+    /// Where to.
+    pub repository: Repository,
+    /// Under which name.
+    pub reference: Reference,
+    /// Tags that it gets beside.
+    pub tags: Vec<TagName>,
+    /// What the client says it is.
+    pub content_type: Option<String>,
+    /// The manifest.
+    pub bytes: Bytes,
+    /// Who pushes.
+    pub writer: Writer,
+}
+
+/// A manifest that was taken.
+#[derive(Debug)]
+pub struct Pushed {
+    /// Its content.
+    pub digest: Digest,
+    /// What it refers to.
+    pub subject: Option<Digest>,
+}
+
+impl Registry {
+    /// The manifest that a reference names, by way of its tag if it is one. Whoever is told of it can read it and all
+    /// that it names for hours.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestUnknown`] also when something that it names is damaged or gone.
+    pub async fn pull(
+        self: &Arc<Self>,
+        repository: &Repository,
+        reference: &Reference,
+    ) -> Result<Pulled, RegistryError> {
+        let tag = match reference {
+            Reference::Digest(digest) => {
+                let record = self.manifest(repository, digest).await?;
+                return Ok(Pulled { digest: digest.clone(), record, tagged: None });
+            }
+            Reference::Tag(tag) => tag,
+        };
+        for _ in 0..8 {
+            let Some((tagged, digest)) = self.tag(repository, tag).await? else {
+                return Err(RegistryError::ManifestUnknown);
+            };
+            let record = self.manifest(repository, &digest).await?;
+            if self.promise(repository, &tagged).await? == Promise::Given
+                && self.promise(repository, &record).await? == Promise::Given
+            {
+                return Ok(Pulled { digest, record, tagged: Some(tagged.header.created) });
+            }
+        }
+        Err(RegistryError::Unavailable)
+    }
+
+    /// A manifest by its content, whole and vouched for.
+    pub(super) async fn manifest(
+        self: &Arc<Self>,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<Arc<Record>, RegistryError> {
+        for _ in 0..8 {
+            let record = self.find(&repository.manifest(digest)).await?.ok_or(RegistryError::ManifestUnknown)?;
+            if !self.is_whole(repository, &record).await? {
+                tracing::warn!(%repository, %digest, "a manifest is not served: something that it names is gone or damaged; push it again");
+                return Err(RegistryError::ManifestUnknown);
+            }
+            match self.promise(repository, &record).await? {
+                Promise::Given => return Ok(record),
+                Promise::Changed => {}
+                Promise::Broken => return Err(RegistryError::ManifestUnknown),
+            }
+        }
+        Err(RegistryError::Unavailable)
+    }
+
+    /// The bytes of a manifest.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestUnknown`] when they are damaged.
+    pub async fn content(self: &Arc<Self>, pulled: &Pulled) -> Result<Vec<Bytes>, RegistryError> {
+        let mut patience = super::find::Patience::new(self.settings.hold_on);
+        loop {
+            match self.cache.inline(&pulled.record).await {
+                Ok(parts) => return Ok(parts),
+                Err(ReadError::Unavailable) => patience.wait().await?,
+                Err(ReadError::Corrupt | ReadError::Gone) => return Err(RegistryError::ManifestUnknown),
+            }
+        }
+    }
+
+    /// Takes a manifest: 1. its shape, 2. its digest, 3. everything that it names is there and renewed, 4. its record,
+    /// 5. its place among the referrers of its subject, 6. its tags.
+    ///
+    /// # Errors
+    /// [`RegistryError`], before anything was written; after [`RegistryError::Unavailable`] it may be there without its
+    /// tags.
+    pub async fn push(self: &Arc<Self>, push: Push) -> Result<Pushed, RegistryError> {
+        let registry = Arc::clone(self);
+        // Once begun it is carried to its end.
+        carry(async move { registry.take(&push).await }).await
+    }
+
+    async fn take(self: &Arc<Self>, push: &Push) -> Result<Pushed, RegistryError> {
+        let Push { repository, reference, tags, content_type, bytes, writer } = push;
+        let manifest = Manifest::parse(bytes, self.settings.max_children)
+            .map_err(|e| RegistryError::ManifestInvalid(e.to_string()))?;
+        let media_type = media_type(content_type.as_deref(), &manifest)?;
+        let digest = match reference {
+            Reference::Tag(_) => Digest::of(Algorithm::Sha256, bytes),
+            Reference::Digest(wanted) => {
+                let found = Digest::of(wanted.algorithm(), bytes);
+                if found != *wanted {
+                    return Err(RegistryError::DigestMismatch(found));
+                }
+                found
+            }
+        };
+        // Before the first of them is looked at.
+        let held = self.cache.now();
+        let (depth, reach) = self.admit_children(repository, &manifest).await?;
+        let facts = ManifestFacts { media_type: media_type.clone(), held, depth, reach };
+        let size = bytes.len() as u64;
+        let header =
+            Header { writer: writer.clone(), ..Header::with_facts(size, Sums::of(bytes), Facts::Manifest(facts)) };
+        let subject = manifest.subject;
+        // The last write of all is the one that is synced, and syncs those before it.
+        let named = tags.iter().chain(match reference {
+            Reference::Tag(tag) => Some(tag),
+            Reference::Digest(_) => None,
+        });
+        let named: Vec<_> = named.collect();
+        let last = |is_last: bool| if is_last { self.settings.durability } else { Durability::Process };
+        let body = chunks(bytes);
+        let is_last = subject.is_none() && named.is_empty();
+        self.put(&repository.manifest(&digest), &header, body, last(is_last)).await?;
+        if let Some(subject) = &subject {
+            let (artifact_type, annotations) = (manifest.artifact_type, manifest.annotations);
+            let descriptor = Descriptor { media_type, digest: digest.clone(), size, artifact_type, annotations };
+            self.put_referrer(repository, subject, &descriptor, writer.clone()).await?;
+            if named.is_empty() && self.settings.durability == Durability::Synced {
+                self.cache.sync().await?;
+            }
+        }
+        for (i, tag) in named.iter().enumerate() {
+            self.put_tag(repository, tag, &digest, writer.clone(), last(i + 1 == named.len())).await?;
+        }
+        Ok(Pushed { digest, subject })
+    }
+
+    /// Looks at everything that a new manifest names, and renews it; gives its depth and its reach.
+    async fn admit_children(
+        self: &Arc<Self>,
+        repository: &Repository,
+        manifest: &Manifest,
+    ) -> Result<(u32, u64), RegistryError> {
+        let found = self.children(repository, &manifest.children, Below::Renew).await?;
+        let (mut missing, mut depth, mut reach) = (Vec::new(), 1, 1u64);
+        for (child, present) in manifest.children.iter().zip(found) {
+            let Some(present) = present else {
+                missing.push(child.digest.clone());
+                continue;
+            };
+            if present.size != child.size {
+                return Err(RegistryError::SizeInvalid(format!(
+                    "{} has {} bytes, and the manifest says {}",
+                    child.digest, present.size, child.size
+                )));
+            }
+            depth = depth.max(present.depth.saturating_add(1));
+            reach = reach.saturating_add(present.reach);
+        }
+        if !missing.is_empty() {
+            return Err(RegistryError::ManifestBlobUnknown(missing));
+        }
+        if depth > self.settings.max_depth || reach > self.settings.max_reach {
+            return Err(RegistryError::ManifestInvalid(format!(
+                "it names {reach} things on {depth} levels; {} things on {} levels are taken",
+                self.settings.max_reach, self.settings.max_depth
+            )));
+        }
+        Ok((depth, reach))
+    }
+
+    /// Removes a manifest, and the tags that point to it.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestUnknown`] when there is none.
+    pub async fn delete_manifest(
+        self: &Arc<Self>,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
+        let key = repository.manifest(digest);
+        let record = self.find(&key).await?;
+        if !self.bury(&key).await? {
+            return Err(RegistryError::ManifestUnknown);
+        }
+        self.removed.note(&key, self.cache.now());
+        if let Some(record) = record
+            && let Ok(parts) = self.cache.inline(&record).await
+            && let Ok(manifest) = Manifest::parse(&parts.concat(), usize::MAX)
+            && let Some(subject) = manifest.subject
+        {
+            self.cache.remove(&repository.referrer(&subject, digest)).await?;
+        }
+        self.drop_tags_of(repository, digest).await
+    }
+
+    /// When something that a reference named was removed, in milliseconds since 1970, if it was lately and here.
+    pub fn removed_at(&self, repository: &Repository, reference: &Reference) -> Option<u64> {
+        self.removed.when(&match reference {
+            Reference::Tag(tag) => repository.tag(tag),
+            Reference::Digest(digest) => repository.manifest(digest),
+        })
+    }
+}
+
+/// A manifest of several MiB is written in the pieces that its checksums are of.
+fn chunks(bytes: &Bytes) -> Vec<Bytes> {
+    let step = INLINE as usize;
+    (0..bytes.len()).step_by(step).map(|at| bytes.slice(at..bytes.len().min(at + step))).collect()
+}
+
+/// What a manifest is served as: what it says of itself, which has to agree with what its client says.
+fn media_type(content_type: Option<&str>, manifest: &Manifest) -> Result<String, RegistryError> {
+    let told = content_type.and_then(|text| text.split(';').next()).map(str::trim).filter(|text| !text.is_empty());
+    let spoken = |text: &str| text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic());
+    if let Some(odd) = told.into_iter().chain(manifest.media_type.as_deref()).find(|text| !spoken(text)) {
+        let odd: String = odd.chars().take(80).flat_map(char::escape_debug).collect();
+        return Err(RegistryError::ManifestInvalid(format!("`{odd}` is not a media type")));
+    }
+    match (told, manifest.media_type.as_deref()) {
+        (Some(told), Some(own)) if !told.eq_ignore_ascii_case(own) => Err(RegistryError::ManifestInvalid(format!(
+            "the Content-Type is `{}`, and the manifest calls itself `{}`",
+            told.escape_debug(),
+            own.escape_debug()
+        ))),
+        (Some(told), _) => Ok(told.to_owned()),
+        (None, own) => Ok(own.unwrap_or(UNNAMED).to_owned()),
+    }
+}

@@ -1,0 +1,159 @@
+//! Tags: names that point to manifests, the last writer's.
+
+use std::sync::Arc;
+
+use super::find::Patience;
+use super::{Registry, RegistryError};
+use crate::cache::{ReadError, Record, WriteError};
+use crate::model::digest::Digest;
+use crate::model::facts::{Facts, TagFacts};
+use crate::model::object::ObjectKey;
+use crate::model::record::{Header, Writer};
+use crate::model::repository::{Repository, TagName};
+use crate::model::sums::Sums;
+use crate::store::{Durability, When};
+
+const PAGE: usize = 1000;
+
+/// A page of names, and whether more follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    /// In order.
+    pub names: Vec<String>,
+    /// There are more after the last one.
+    pub more: bool,
+}
+
+impl Registry {
+    /// What a tag points to, with its record.
+    pub(super) async fn tag(
+        &self,
+        repository: &Repository,
+        tag: &TagName,
+    ) -> Result<Option<(Arc<Record>, Digest)>, RegistryError> {
+        let Some(record) = self.find(&repository.tag(tag)).await? else { return Ok(None) };
+        let Some(Facts::Tag(TagFacts { digest })) = record.header.facts.as_deref() else { return Ok(None) };
+        let digest = digest.clone();
+        Ok(Some((record, digest)))
+    }
+
+    /// Lets a tag point to a manifest that is there.
+    pub(super) async fn put_tag(
+        &self,
+        repository: &Repository,
+        tag: &TagName,
+        digest: &Digest,
+        writer: Writer,
+        durability: Durability,
+    ) -> Result<(), RegistryError> {
+        let facts = Facts::Tag(TagFacts { digest: digest.clone() });
+        let header = Header { writer, ..Header::with_facts(0, Sums::default(), facts) };
+        self.put(&repository.tag(tag), &header, Vec::new(), durability).await
+    }
+
+    /// Writes a record whatever was there: of those who write it at once any may be last, because all are good.
+    pub(super) async fn put(
+        &self,
+        key: &ObjectKey,
+        header: &Header,
+        body: Vec<bytes::Bytes>,
+        durability: Durability,
+    ) -> Result<(), RegistryError> {
+        let mut patience = Patience::new(self.settings.hold_on);
+        loop {
+            match self.cache.swap(key, header.clone(), body.clone(), When::Always, durability).await {
+                Ok(_) => return Ok(()),
+                Err(WriteError::NoSpace) => return Err(RegistryError::NoSpace),
+                Err(WriteError::Changed | WriteError::Unavailable) => patience.wait().await?,
+            }
+        }
+    }
+
+    /// Removes a tag; the manifest stays.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestUnknown`] when there is none.
+    pub async fn delete_tag(&self, repository: &Repository, tag: &TagName) -> Result<(), RegistryError> {
+        let key = repository.tag(tag);
+        if !self.cache.remove(&key).await? {
+            return Err(RegistryError::ManifestUnknown);
+        }
+        self.removed.note(&key, self.cache.now());
+        Ok(())
+    }
+
+    /// Up to `limit` tags of a repository after `last`, in lexical order.
+    ///
+    /// # Errors
+    /// [`RegistryError::NameUnknown`] when there is no such repository.
+    pub async fn tags(
+        &self,
+        repository: &Repository,
+        last: Option<&str>,
+        limit: usize,
+    ) -> Result<Names, RegistryError> {
+        let prefix = repository.tags();
+        // Any text may be where the client ended; what cannot be part of a key sorts nowhere.
+        let after =
+            last.filter(|text| !text.contains('/')).and_then(|text| ObjectKey::parse(&format!("{prefix}{text}")));
+        let mut names = self.names(&prefix, after, limit.saturating_add(1)).await?;
+        if names.is_empty() && last.is_none() && limit > 0 && !self.is_repository(repository).await? {
+            return Err(RegistryError::NameUnknown);
+        }
+        let more = names.len() > limit;
+        names.truncate(limit);
+        Ok(Names { names, more: more && limit > 0 })
+    }
+
+    /// What follows `prefix` in the keys after `after`, up to `limit` of them.
+    async fn names(
+        &self,
+        prefix: &str,
+        mut after: Option<ObjectKey>,
+        limit: usize,
+    ) -> Result<Vec<String>, RegistryError> {
+        let mut names = Vec::new();
+        while names.len() < limit {
+            let page = self.page(prefix, after.as_ref(), (limit - names.len()).min(PAGE)).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.clone());
+            names.extend(page.iter().filter_map(|key| key.as_str().strip_prefix(prefix)).map(str::to_owned));
+        }
+        Ok(names)
+    }
+
+    /// Removes the tags that point to a manifest which is not there any more.
+    pub(super) async fn drop_tags_of(&self, repository: &Repository, digest: &Digest) -> Result<(), RegistryError> {
+        let prefix = repository.tags();
+        let mut after = None;
+        loop {
+            let page = self.page(&prefix, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for key in &page {
+                let Some(name) = key.as_str().strip_prefix(&prefix).and_then(TagName::parse) else { continue };
+                if self.tag(repository, &name).await?.is_some_and(|(_, target)| target == *digest) {
+                    // Gone already is as good.
+                    let _ = self.delete_tag(repository, &name).await;
+                }
+            }
+        }
+    }
+
+    /// Keys with this prefix.
+    pub(super) async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&ObjectKey>,
+        limit: usize,
+    ) -> Result<Vec<ObjectKey>, RegistryError> {
+        let mut patience = Patience::new(self.settings.hold_on);
+        loop {
+            match self.cache.list(prefix, after, limit).await {
+                Ok(listed) => return Ok(listed.into_iter().map(|object| object.key).collect()),
+                Err(ReadError::Gone | ReadError::Corrupt) => return Ok(Vec::new()),
+                Err(ReadError::Unavailable) => patience.wait().await?,
+            }
+        }
+    }
+}

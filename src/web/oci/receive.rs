@@ -1,0 +1,62 @@
+//! Bodies on their way in: read frame by frame, and what their end means.
+
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+
+use super::error::OciError;
+use crate::registry::{Append, RegistryError};
+use crate::web::{Node, answer};
+
+/// Why a push came to nothing.
+pub enum Stop {
+    /// The client is told.
+    Told(OciError),
+    /// It broke off: nobody reads the answer.
+    Broken,
+}
+
+impl From<OciError> for Stop {
+    fn from(error: OciError) -> Self {
+        Self::Told(error)
+    }
+}
+
+impl From<RegistryError> for Stop {
+    fn from(error: RegistryError) -> Self {
+        Self::Told(error.into())
+    }
+}
+
+/// The next bytes of a body; `None` at its end.
+pub async fn next(body: &mut Body) -> Result<Option<Bytes>, Stop> {
+    while let Some(frame) = body.frame().await {
+        // Trailers carry nothing.
+        if let Ok(data) = frame.map_err(|_| Stop::Broken)?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+/// Receives the bytes of a chunk or of a whole blob.
+pub async fn receive(node: &Node, append: &mut Append, offset: u64, body: &mut Body) -> Result<(), Stop> {
+    let limit = node.parts.oci.max_blob;
+    while let Some(data) = next(body).await? {
+        if offset.saturating_add(append.new_bytes()).saturating_add(data.len() as u64) > limit.0 {
+            return Err(OciError::too_large("blob", limit, "oci.max_blob").into());
+        }
+        node.handles.oci_in.inc_by(data.len() as u64);
+        append.push(data).await?;
+    }
+    Ok(())
+}
+
+/// The answer to a push that came to nothing, after the rest of its body was read: a large body's early answer is lost.
+pub async fn refuse(node: &Node, stop: Stop, body: Body) -> Response<Body> {
+    match stop {
+        Stop::Told(error) => answer::after_drain(node, body, error.into_response()).await,
+        Stop::Broken => answer::closing(answer::empty(StatusCode::BAD_REQUEST)),
+    }
+}
