@@ -1,4 +1,4 @@
-# Shared by run and start: file systems to measure on, servers to measure, and
+# Shared by run, start, oci and oci-memory: file systems to measure on, servers to measure, and
 # the certainty that nothing of it stays behind. Sourced, never executed.
 # shellcheck shell=bash
 
@@ -35,10 +35,14 @@ cleanup() {
   exit "$status"
 }
 
-# Call it once, before anything is started.
+# Call it once, before anything is started: make_work [MIB]. In memory, unless
+# that has not half as much again as the MIB that are wanted.
 make_work() {
-  local base=${TMPDIR:-/tmp}
-  [[ -w /dev/shm ]] && base=/dev/shm
+  local base=${TMPDIR:-/tmp} mib=${1:-0} free
+  if [[ -w /dev/shm ]]; then
+    free=$(df -BM --output=avail /dev/shm | tail -n 1 | tr -dc 0-9)
+    ((free * 2 >= mib * 3)) && base=/dev/shm
+  fi
   trap cleanup EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP
@@ -157,13 +161,18 @@ start() {
   case $name in
     nginx) start_nginx "$port" "$data" "$run" "$@" >>"$log" 2>&1 ;;
     bazel-remote) start_bazel_remote "$port" "$data" "$@" >>"$log" 2>&1 ;;
-    larder) start_larder "$port" "$data" "$@" >>"$log" 2>&1 ;;
+    larder) start_larder "$name" "$port" "$data" "$@" >>"$log" 2>&1 ;;
+    larder-nosync) LARDER_STORE_FSYNC=never start_larder "$name" "$port" "$data" "$@" >>"$log" 2>&1 ;;
+    zot) start_zot "$name" "$port" "$data" "$run" false "$@" >>"$log" 2>&1 ;;
+    zot-sync) start_zot "$name" "$port" "$data" "$run" true "$@" >>"$log" 2>&1 ;;
+    docker-registry) start_docker_registry "$port" "$data" "$run" "$@" >>"$log" 2>&1 ;;
     *) die "no such peer: $name" ;;
   esac
   case $name in
     nginx) wait_http "$name" "http://127.0.0.1:$port/cache/ready" "$log" ;;
     bazel-remote) wait_http "$name" "http://127.0.0.1:$port/status" "$log" ;;
-    larder) wait_http "$name" "http://127.0.0.1:$port/readyz" "$log" ;;
+    larder*) wait_http "$name" "http://127.0.0.1:$port/readyz" "$log" ;;
+    zot* | docker-registry) wait_http "$name" "http://127.0.0.1:$port/v2/" "$log" ;;
   esac
 }
 
@@ -195,20 +204,53 @@ start_bazel_remote() {
 # Defaults but for the address, the directory and a user. LARDER_* of the caller
 # reach it, and run's header names them.
 start_larder() {
-  local port=$1 data=$2
-  shift 2
+  local name=$1 port=$2 data=$3
+  shift 3
   env -u LARDER_BIN -u LARDER_TEST_TOOLS -u LARDER_TEST_REQUIRE_TOOLS -u BUILD_CACHE_USER \
     LARDER_SERVER_LISTEN="127.0.0.1:$port" LARDER_STORE_URL="file://$data" \
     BUILD_CACHE_PASSWORD="$password" \
     "$@" "$larder" serve </dev/null &
-  pids[larder]=$!
+  pids[$name]=$!
+}
+
+# Nobody is asked for a password; no collection, no links between equal blobs:
+# each costs it time. `commit` makes it sync what it is given.
+start_zot() {
+  local name=$1 port=$2 data=$3 run=$4 commit=$5
+  shift 5
+  cat >"$run/config.json" <<EOF
+{"distSpecVersion": "1.1.1",
+ "storage": {"rootDirectory": "$data", "gc": false, "dedupe": false, "commit": $commit},
+ "http": {"address": "127.0.0.1", "port": "$port", "compat": ["docker2s2"]},
+ "log": {"level": "error"}}
+EOF
+  "$@" "$zot" serve "$run/config.json" </dev/null &
+  pids[$name]=$!
+}
+
+# No password either; descriptors of blobs are kept in memory, as in Debian's own
+# configuration. Nothing quieter than error can be asked for.
+start_docker_registry() {
+  local port=$1 data=$2 run=$3
+  shift 3
+  cat >"$run/config.yml" <<EOF
+version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+storage:
+  cache: {blobdescriptor: inmemory}
+  filesystem: {rootdirectory: "$data"}
+  delete: {enabled: true}
+http: {addr: "127.0.0.1:$port"}
+EOF
+  "$@" docker-registry serve "$run/config.yml" </dev/null &
+  pids[docker-registry]=$!
 }
 
 # Ends a server whose data go away with it: stop NAME.
 stop() {
   # larder would drain for seconds; nginx's master must be asked, or its worker
   # stays behind.
-  if [[ $1 == larder ]]; then end larder KILL 0; else end "$1" TERM 10; fi
+  if [[ $1 == larder* ]]; then end "$1" KILL 0; else end "$1" TERM 10; fi
 }
 
 # Ends it in order, for those who look at its data afterwards: stop_cleanly NAME.
@@ -238,4 +280,41 @@ describe_machine() {
   echo "machine:   $(nproc) cores, ${model:-$(uname -m)}, $(awk '/MemTotal/ { printf "%.1f GiB", $2 / 1048576 }' /proc/meminfo)"
   echo "kernel:    $(uname -sr)"
   echo "load:      $(cut -d' ' -f1-3 /proc/loadavg) before"
+}
+
+# ---- registries -----------------------------------------------------------------
+
+larder="" zot=""
+
+# The programs of some registries, or an end with advice: find_peers PEER...
+find_peers() {
+  local peer
+  for peer in "$@"; do
+    case $peer in
+      nginx) need nginx "Debian: nginx" ;;
+      docker-registry) need docker-registry "Debian: docker-registry" ;;
+      zot)
+        zot=$(find_tool zot)
+        [[ -n $zot ]] ||
+          die "zot is neither in \$LARDER_TEST_TOOLS nor on PATH (github.com/project-zot/zot, releases); or leave it out with --peers" ;;
+      larder)
+        larder=$(find_larder)
+        [[ -n $larder ]] || die "no larder: cargo build --release first, or set LARDER_BIN" ;;
+      *) die "no such peer: $peer" ;;
+    esac
+  done
+}
+
+# Releases say their version, builds of one's own nothing.
+zot_version() {
+  local said
+  said=$("$zot" --version 2>&1 | sed -n 's/.*"commit":"\([^"]\{1,\}\)".*/\1/p' | head -n 1)
+  echo "zot ${said:-of unnamed version, sha256 $(sha256sum "$zot" | cut -c1-12)}"
+}
+
+# The client that is not wrk; the standard library is all it needs.
+build_load() {
+  local rustc=${RUSTC:-rustc}
+  need "$rustc" "what builds larder"
+  "$rustc" -O --edition 2024 -o "$work/oci_load" "$here/oci_load.rs" || die "the client could not be built"
 }

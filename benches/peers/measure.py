@@ -108,6 +108,39 @@ def machine_ticks():
     return (user + nice + system + irq + softirq) * TICK_S, steal * TICK_S
 
 
+class Watch:
+    """What a server and the machine do from here until stop()."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.busy, self.steal = machine_ticks()
+        self.kernel = kernel_threads_ns()
+        self.wall, self.cpu = time.monotonic(), family_cpu_ns(pid)
+
+    def stop(self):
+        self.server_s = (family_cpu_ns(self.pid) - self.cpu) / 1e9
+        self.wall_s = time.monotonic() - self.wall
+        self.kernel_s = max(0, kernel_threads_ns() - self.kernel) / 1e9
+        busy, steal = machine_ticks()
+        self.busy_s, self.steal_s = busy - self.busy, steal - self.steal
+
+    def row(self, requests, seconds, client_s):
+        """The columns about rates and processor time."""
+        other_s = self.busy_s - self.server_s - client_s - self.kernel_s
+        return {
+            "seconds": round(seconds, 3),
+            "requests": requests,
+            "per_s": round(requests / seconds, 2),
+            "cpu_us": round(self.server_s * 1e6 / requests, 3),
+            "server_pct": round(100 * self.server_s / seconds, 1),
+            "client_pct": round(100 * client_s / self.wall_s, 1),
+            "kernel_pct": round(100 * self.kernel_s / self.wall_s, 1),
+            # Everybody else on the machine.
+            "other_pct": round(100 * max(0, other_s) / self.wall_s, 1),
+            "steal_pct": round(100 * self.steal_s / self.wall_s, 1),
+        }
+
+
 # ---- HTTP outside of the timing ---------------------------------------------
 
 
@@ -122,7 +155,7 @@ def get(url, authorization):
 
 def declined(args):
     """larder's count of stores that it answered 2xx and did not keep."""
-    if args.peer != "larder":
+    if not args.peer.startswith("larder"):
         return {}
     base = re.match(r"https?://[^/]+", args.url)[0]
     status, text = get(base + "/metrics", args.authorization)
@@ -248,14 +281,9 @@ def main():
         wrk(args, wrk_seconds(args.warmup), args.round * 1000 + 1)
     seed = args.round * 1000
     declined_before = declined(args)
-    busy_before, steal_before = machine_ticks()
-    kernel_before = kernel_threads_ns()
-    wall_before, cpu_before = time.monotonic(), family_cpu_ns(args.pid)
+    watch = Watch(args.pid)
     report, client_s, output = wrk(args, wrk_seconds(args.seconds), seed)
-    server_s = (family_cpu_ns(args.pid) - cpu_before) / 1e9
-    wall_s = time.monotonic() - wall_before
-    kernel_s = max(0, kernel_threads_ns() - kernel_before) / 1e9
-    busy_after, steal_after = machine_ticks()
+    watch.stop()
     rss, peak = memory_kib(args.pid)
 
     row = dict.fromkeys(COLUMNS, 0)
@@ -289,18 +317,7 @@ def main():
             if new := int(value - declined_before.get(name, 0)):
                 errors += new
                 notes.append(f"{name} {new}")
-        other_s = busy_after - busy_before - server_s - client_s - kernel_s
-        row |= {
-            "seconds": round(seconds, 3),
-            "requests": requests,
-            "per_s": round(requests / seconds, 2),
-            "cpu_us": round(server_s * 1e6 / requests, 3),
-            "server_pct": round(100 * server_s / seconds, 1),
-            "client_pct": round(100 * client_s / wall_s, 1),
-            "kernel_pct": round(100 * kernel_s / wall_s, 1),
-            # Everybody else on the machine.
-            "other_pct": round(100 * max(0, other_s) / wall_s, 1),
-            "steal_pct": round(100 * (steal_after - steal_before) / wall_s, 1),
+        row |= watch.row(requests, seconds, client_s) | {
             "mib_s": round(report["bytes"] / seconds / 2**20, 1),
             "p50_us": report["p50_us"],
             "p99_us": report["p99_us"],
