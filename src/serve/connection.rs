@@ -65,7 +65,7 @@ pub(super) async fn run<H: Handler>(shared: Arc<Shared<H>>, stream: TcpStream, p
             Ok::<_, std::convert::Infallible>(response.map(|body| Tracked { body, _request: request_guard }))
         }
     });
-    let io = TokioIo::new(Counted { stream, activity: Arc::clone(&activity), fresh: true });
+    let io = TokioIo::new(Counted { stream, activity: Arc::clone(&activity) });
     let mut http = http1::Builder::new();
     // The watchdog sees to slow heads; hyper's own timer would also run while a connection rests.
     http.header_read_timeout(None).max_buf_size(BUFFER);
@@ -144,14 +144,10 @@ impl<B: Body> Body for Tracked<B> {
     }
 }
 
-/// The first byte of a TLS record that carries a handshake (RFC 8446, section 5.1). No HTTP request begins with it.
-const TLS_HANDSHAKE: u8 = 22;
-
 /// A socket that tells the watchdog of every byte.
 struct Counted {
     stream: TcpStream,
     activity: Arc<Activity>,
-    fresh: bool,
 }
 
 impl AsyncRead for Counted {
@@ -159,13 +155,6 @@ impl AsyncRead for Counted {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         self.activity.has_read(buf.filled().len() - before);
-        if self.fresh && buf.filled().len() > before {
-            self.fresh = false;
-            // kaniko and others try TLS on every port first, and wait for an answer: closing is the quickest.
-            if buf.filled()[before] == TLS_HANDSHAKE {
-                return Poll::Ready(Err(std::io::Error::other("a TLS hello on a port that speaks plain HTTP")));
-            }
-        }
         Poll::Ready(Ok(()))
     }
 }

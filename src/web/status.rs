@@ -33,7 +33,15 @@ fn render(node: &Node) -> String {
     line("hits", format!("{hits} ({rate})"));
     line("misses", misses.to_string());
     line("time saved", human_seconds(metrics.saved_seconds.get()));
-    line("stored", format!("{} entries since the start", metrics.stores.get()));
+    line("stored", counted(metrics.stores.get(), "entry", "entries"));
+    let lookups = |outcome| metrics.oci_lookups.with_label_values(&[outcome]).get();
+    let pushes = |kind| metrics.oci_pushes.with_label_values(&[kind]).get();
+    let (pulled, missed) = (lookups("hit"), lookups("miss"));
+    if pulled + missed + pushes("blob") + pushes("manifest") > 0 {
+        line("images", format!("{pulled} lookups found, {missed} not"));
+        line("pushed", format!("{} layers, {} manifests", pushes("blob"), pushes("manifest")));
+        line("mounted", metrics.oci_mounts.get().to_string());
+    }
     line("fill", fill(node));
     let declined = Metrics::by_label(&metrics.declined);
     let total: u64 = declined.iter().map(|(_, count)| count).sum();
@@ -48,6 +56,10 @@ fn render(node: &Node) -> String {
         line("damaged", format!("{} records found and told as misses; see the log", metrics.corrupt.get()));
     }
     page
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {} since the start", if count == 1 { one } else { many })
 }
 
 fn fill(node: &Node) -> String {

@@ -96,10 +96,9 @@ async fn admit(
 /// kaniko counts a layer's age from when it was built, and takes one for missing that is older than its `--cache-ttl`.
 fn note_age(node: &Node, pulled: &Pulled, repository: &Repository, reference: &Reference, identity: Arc<Identity>) {
     let Reference::Tag(tag) = reference else { return };
-    let is_kanikos = tag.as_str().len() == 64 && tag.as_str().bytes().all(|b| b.is_ascii_hexdigit());
     let ttl = u64::try_from(node.parts.oci.kaniko_ttl.0.as_millis()).unwrap_or(u64::MAX);
     if let Some(tagged) = pulled.tagged
-        && is_kanikos
+        && is_of_kaniko(tag.as_str())
         && node.parts.registry.cache().now().saturating_sub(tagged) > ttl
     {
         miss(node, repository, reference, identity, Reason::TooOld(tagged));
@@ -111,8 +110,19 @@ fn miss(node: &Node, repository: &Repository, reference: &Reference, identity: A
         Reference::Digest(digest) => digest.as_str(),
         Reference::Tag(tag) => tag.as_str(),
     };
-    tracing::debug!(%repository, reference = name, user = identity.name(), reason = reason.as_str(), "a lookup missed");
+    let (user, why) = (identity.name(), reason.as_str());
+    if is_of_kaniko(name) {
+        // kaniko itself says nothing, and the first miss of a stage ends all its lookups.
+        tracing::info!(%repository, tag = name, user, why, "a layer of kaniko's is not used");
+    } else {
+        tracing::debug!(%repository, reference = name, user, why, "a lookup missed");
+    }
     node.misses.add(Wanted::Manifest { repository: repository.as_str(), reference: name }, identity, reason);
+}
+
+/// kaniko's tags are the SHA-256 of what goes into a step.
+fn is_of_kaniko(tag: &str) -> bool {
+    tag.len() == 64 && tag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn send(mut parts: Vec<Bytes>) -> Body {

@@ -1,5 +1,8 @@
 //! What a node prints at start: lines that are ready to paste, for its own address and user.
 
+mod gradle;
+mod images;
+
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::{Anonymous, Config};
@@ -7,7 +10,8 @@ use crate::store::Location;
 
 /// The lines for a node that listens on `address`.
 pub fn banner(config: &Config, address: SocketAddr) -> String {
-    let base = format!("http://{}", reachable(address));
+    let host = reachable(address);
+    let base = format!("http://{host}");
     let url = format!("{base}/cache/");
     let user = user(config);
     let password = match &user {
@@ -17,6 +21,7 @@ pub fn banner(config: &Config, address: SocketAddr) -> String {
     format!(
         "larder {version}
   cache  {url}
+  images {host}/
   page   {base}/
   data   {data}
 
@@ -30,11 +35,13 @@ In settings.gradle (Gradle 4.4 to 9):
 or in settings.gradle.kts (Gradle 5 to 9):
 
 {kotlin}{password}
+{images}
 ",
         version = env!("CARGO_PKG_VERSION"),
         data = data(config),
-        groovy = groovy(&url, user.as_deref()),
-        kotlin = kotlin(&url, user.as_deref()),
+        groovy = gradle::groovy(&url, user.as_deref()),
+        kotlin = gradle::kotlin(&url, user.as_deref()),
+        images = images::lines(&host, pusher(config).as_deref()),
     )
 }
 
@@ -46,13 +53,23 @@ fn data(config: &Config) -> String {
     }
 }
 
-/// The name to put into settings: the first user who may store, or nobody where nobody is needed.
+/// The name to put into Gradle's settings.
 fn user(config: &Config) -> Option<String> {
+    who_may_write(config, "gradle:")
+}
+
+/// The name to push images with.
+fn pusher(config: &Config) -> Option<String> {
+    who_may_write(config, "oci:")
+}
+
+/// The first user who may write there, or nobody where nobody is needed.
+fn who_may_write(config: &Config, scope: &str) -> Option<String> {
     if config.anonymous() == Anonymous::ReadWrite {
         return None;
     }
     let users = &config.auth.users;
-    let stores = |grant: &String| grant.starts_with("gradle:") && !grant.ends_with("=read");
+    let stores = |grant: &String| grant.starts_with(scope) && !grant.ends_with("=read");
     let may_store = users.iter().find(|user| user.grants.iter().flatten().any(stores));
     may_store.or(users.first()).map(|user| user.name.clone())
 }
@@ -70,62 +87,6 @@ fn reachable(address: SocketAddr) -> String {
 fn host_name() -> Option<String> {
     let name = rustix::system::uname().nodename().to_str().ok()?.to_owned();
     (!name.is_empty()).then_some(name)
-}
-
-// `allowInsecureProtocol` exists since Gradle 6; plain HTTP needs it from 7 on, and 4.4 does not start with it. `it` is
-// the cache itself in every version. Without a password the cache is off, which hurts nobody; a 401 would be a warning.
-fn groovy(url: &str, user: Option<&str>) -> String {
-    let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
-    let credentials = user.map_or(String::new(), |user| {
-        format!(
-            "            enabled = System.getenv('BUILD_CACHE_PASSWORD') != null
-            credentials {{
-                username = '{}'
-                password = System.getenv('BUILD_CACHE_PASSWORD')
-            }}
-",
-            quoted(user)
-        )
-    });
-    format!(
-        "    buildCache {{
-        remote(HttpBuildCache) {{
-            url = '{url}'
-            if (it.hasProperty('allowInsecureProtocol')) {{
-                allowInsecureProtocol = true
-            }}
-            push = System.getenv('CI') != null
-{credentials}        }}
-    }}
-"
-    )
-}
-
-// In Kotlin the property cannot be named where it does not exist, hence the reflective call.
-fn kotlin(url: &str, user: Option<&str>) -> String {
-    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
-    let credentials = user.map_or(String::new(), |user| {
-        format!(
-            "            isEnabled = System.getenv(\"BUILD_CACHE_PASSWORD\") != null
-            credentials {{
-                username = \"{}\"
-                password = System.getenv(\"BUILD_CACHE_PASSWORD\")
-            }}
-",
-            quoted(user)
-        )
-    });
-    format!(
-        "    buildCache {{
-        remote(HttpBuildCache::class.java) {{
-            url = uri(\"{url}\")
-            javaClass.methods.find {{ it.name == \"setAllowInsecureProtocol\" }}
-                ?.invoke(this, true)
-            isPush = System.getenv(\"CI\") != null
-{credentials}        }}
-    }}
-"
-    )
 }
 
 #[cfg(test)]
@@ -153,6 +114,7 @@ mod tests {
         assert!(banner.lines().all(|line| line.len() <= 80), "{banner}");
         assert!(banner.contains("username = 'ci'") && banner.contains("http://10.0.0.1:5071/cache/"));
         assert!(banner.contains("ci's password as BUILD_CACHE_PASSWORD"));
+        assert!(banner.contains("--cache-repo=10.0.0.1:5071/team/cache"));
     }
 
     #[test]
