@@ -5,6 +5,7 @@ set -euo pipefail
 packages=(
     gradle junit4 libhamcrest-java default-jdk-headless curl      # Gradle
     buildah skopeo runc ca-certificates busybox-static jq openssl # images and their builders
+    docker-registry                                               # another registry beside larder
     mmdebstrap nodejs                                             # a base image with a JDK, Gradle and Node
 )
 

@@ -1,0 +1,4 @@
+'use strict';
+const { table } = require('./table');
+
+exports.page = (tally) => `<ul>${table(tally).map((row) => `<li>${row}</li>`).join('')}</ul>`;

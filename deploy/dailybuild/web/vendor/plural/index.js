@@ -1,0 +1,3 @@
+'use strict';
+
+exports.plural = (number, noun) => `${number} ${noun}${number === 1 ? '' : 's'}`;
