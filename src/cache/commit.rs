@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::Cache;
+use super::carried::Carried;
 use super::error::WriteError;
 use super::hot::Known;
 use super::record::{Record, SMALL};
@@ -35,11 +36,9 @@ impl Cache {
     /// # Errors
     /// [`WriteError`]; the record is then what it was before, or, after [`WriteError::Unavailable`], perhaps this.
     pub async fn commit(self: &Arc<Self>, key: ObjectKey, upload: Upload, commit: Commit) -> Result<bool, WriteError> {
-        let task = tokio::spawn(Arc::clone(self).put(key, upload, commit));
+        let put = Carried::new(Arc::clone(self).put(key, upload, commit));
         // The steps have deadlines of their own; the client has one for all of them.
-        timeout(self.settings.write_deadline, task)
-            .await
-            .map_or(Err(WriteError::Unavailable), |done| done.unwrap_or(Err(WriteError::Unavailable)))
+        timeout(self.settings.write_deadline, put).await.unwrap_or(Err(WriteError::Unavailable))
     }
 
     async fn put(self: Arc<Self>, key: ObjectKey, upload: Upload, commit: Commit) -> Result<bool, WriteError> {

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-/// The flights under way. A flight is a task of its own: it survives whoever began it.
+use super::carried::Carried;
+
+/// The flights under way. A flight survives whoever began it.
 pub struct Flights<K, V> {
     under_way: Arc<Mutex<HashMap<K, watch::Receiver<Option<V>>>>>,
 }
@@ -27,29 +29,40 @@ impl<K, V> fmt::Debug for Flights<K, V> {
 }
 
 impl<K: Hash + Eq + Clone + Send + 'static, V: Clone + Send + Sync + 'static> Flights<K, V> {
-    /// Joins the flight for `key` or begins one. `None` if the flight panicked.
+    /// Joins the flight for `key` or begins one. `None` if a flight that was joined panicked.
     pub async fn join<F: Future<Output = V> + Send + 'static>(&self, key: &K, begin: impl FnOnce() -> F) -> Option<V> {
-        let mut landing = {
+        let role = {
             let mut flights = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             match flights.entry(key.clone()) {
-                Entry::Occupied(flight) => flight.get().clone(),
+                Entry::Occupied(flight) => Role::Waits(flight.get().clone()),
                 Entry::Vacant(place) => {
                     let (land, landing) = watch::channel(None);
-                    place.insert(landing.clone());
+                    place.insert(landing);
                     let cleared = Cleared { flights: Arc::clone(&self.under_way), key: key.clone() };
                     let flight = begin();
-                    tokio::spawn(async move {
+                    Role::Flies(Carried::new(async move {
                         let value = flight.await;
                         drop(cleared);
-                        land.send_replace(Some(value));
-                    });
-                    landing
+                        land.send_replace(Some(value.clone()));
+                        value
+                    }))
                 }
             }
         };
-        let landed = landing.wait_for(Option::is_some).await.ok()?;
-        landed.clone()
+        match role {
+            Role::Flies(flight) => Some(flight.await),
+            Role::Waits(mut landing) => {
+                let landed = landing.wait_for(Option::is_some).await.ok()?;
+                landed.clone()
+            }
+        }
     }
+}
+
+/// Whoever began a flight flies it; should they go away, it goes on by itself.
+enum Role<V: Send + 'static> {
+    Flies(Carried<V>),
+    Waits(watch::Receiver<Option<V>>),
 }
 
 /// Takes a flight off the board, also when it panics.
@@ -100,7 +113,10 @@ mod tests {
     #[tokio::test]
     async fn a_flight_that_panics_leaves_the_board() {
         let flights: Flights<u8, u8> = Flights::default();
-        assert_eq!(flights.join(&1, || async { panic!("crash") }).await, None);
+        let flights = Arc::new(flights);
+        let crashing = Arc::clone(&flights);
+        let crash = tokio::spawn(async move { crashing.join(&1, || async { panic!("crash") }).await });
+        assert!(crash.await.is_err(), "whoever flies hears of it");
         assert_eq!(flights.join(&1, || async { 5 }).await, Some(5));
     }
 }

@@ -156,6 +156,11 @@ impl Hot {
 }
 
 impl Change<'_> {
+    /// The key that changes.
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
     /// The key's state is known, unless another change of it went on meanwhile: then the store knows which was last.
     pub fn finish(mut self, known: Known) {
         let generation = self.hot.generation(&self.key);

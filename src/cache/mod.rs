@@ -3,6 +3,7 @@
 mod body;
 mod breaker;
 mod budget;
+mod carried;
 mod chunks;
 mod commit;
 mod deadlines;
@@ -24,12 +25,14 @@ use std::time::Duration;
 
 pub use body::Body;
 use budget::Budget;
+pub use carried::Carried;
 pub use commit::Commit;
 pub use error::{ReadError, WriteError};
 pub use flight::Flights;
 pub use lookup::{Found, Lookup, Tier};
 pub use pieces::Pieces;
 pub use record::Record;
+pub use swap::Swap;
 pub use upload::{Place, Received, Upload};
 
 use self::breaker::Breaker;

@@ -8,13 +8,13 @@ use super::Cache;
 use super::body::Body;
 use super::budget::Permit;
 use super::error::{ReadError, WriteError};
-use super::hot::Known;
+use super::hot::{Change, Known};
 use super::record::{Record, SMALL};
 use crate::model::facts::Facts;
 use crate::model::object::ObjectKey;
 use crate::model::record::{Header, HeaderError, MAX_HEADER, State};
 use crate::model::sums::Sums;
-use crate::store::{Durability, Listed, When};
+use crate::store::{Durability, Listed, Stamp, When, Write};
 
 impl Cache {
     /// The store's time, in milliseconds since 1970.
@@ -79,7 +79,13 @@ impl Cache {
                 bad.state = State::Bad;
                 (bad, 0)
             });
-            let record = Record::new(key.clone(), header, start as u64, fetched.tag, fetched.modified, None);
+            // A small body that came along is kept if it holds; one that does not shows when it is read.
+            let body = usize::try_from(header.size).ok().filter(|&size| size > 0 && size <= SMALL);
+            let body = body.filter(|_| header.payloads.is_empty());
+            let body = body.and_then(|size| fetched.head.get(start..start + size));
+            let body = body.filter(|body| header.sums.holds(0, body));
+            let body = body.and_then(|body| Some(self.hot.make_room(body.len())?.guard(body.to_vec())));
+            let record = Record::new(key.clone(), header, start as u64, fetched.tag, fetched.modified, body);
             return Ok(Some(Arc::new(record)));
         }
     }
@@ -96,35 +102,53 @@ impl Cache {
         body: Vec<Bytes>,
         when: When,
         durability: Durability,
-    ) -> Result<Arc<Record>, WriteError> {
+    ) -> Result<(), WriteError> {
         if !self.writes.admits() {
             return Err(WriteError::Unavailable);
         }
-        let small = match body.as_slice() {
-            [only] if only.len() <= SMALL => Some(only.clone()),
+        let swap = Swap { key: key.clone(), header, body, when };
+        let (write, prepared) = self.prepare(swap);
+        let Write { key, parts, when } = write;
+        let outcome = self.writing(self.store.write(&key, parts, when, durability)).await;
+        prepared.finish(self, outcome)
+    }
+
+    /// Writes records one after the other, each if its `when` holds, and stops at the first that fails. Gives how many
+    /// were written, and why the next was not.
+    pub async fn swap_in_order(&self, swaps: Vec<Swap>, durability: Durability) -> (usize, Result<(), WriteError>) {
+        if !self.writes.admits() {
+            return (0, Err(WriteError::Unavailable));
+        }
+        let (writes, prepared): (Vec<_>, Vec<_>) = swaps.into_iter().map(|swap| self.prepare(swap)).unzip();
+        let all = async { Ok(self.store.write_in_order(writes, durability).await) };
+        let mut outcomes = match self.writing(all).await {
+            Ok(outcomes) => outcomes.into_iter(),
+            // Not in time: any of them may have been written.
+            Err(e) => return (0, Err(e)),
+        };
+        for (done, prepared) in prepared.into_iter().enumerate() {
+            let outcome = match outcomes.next() {
+                Some(outcome) => self.writing(async { outcome }).await,
+                None => Err(WriteError::Unavailable),
+            };
+            if let Err(e) = prepared.finish(self, outcome) {
+                return (done, Err(e));
+            }
+        }
+        (usize::MAX, Ok(()))
+    }
+
+    fn prepare(&self, swap: Swap) -> (Write, Prepared<'_>) {
+        let Swap { key, header, body, when } = swap;
+        let kept = match body.as_slice() {
+            [only] if only.len() <= SMALL && self.store.traits().keep_writes => Some(only.clone()),
             _ => None,
         };
         let encoded = Bytes::from(header.encode());
         let start = encoded.len() as u64;
         let parts = std::iter::once(encoded).chain(body).collect();
-        let change = self.hot.change(key);
-        let stamp = match self.writing(self.store.write(key, parts, when, durability)).await {
-            Ok(stamp) => stamp,
-            Err(e) => {
-                change.finish_unknown();
-                return Err(e);
-            }
-        };
-        let keep = self.store.traits().keep_writes && header.state == State::Live;
-        let room = |body: Bytes| Some(self.hot.make_room(body.len())?.guard(body.to_vec()));
-        let kept = small.filter(|_| keep).and_then(room);
-        let record = Arc::new(Record::new(key.clone(), header, start, stamp.tag, stamp.modified, kept));
-        if keep {
-            change.finish(Known::Live(Arc::clone(&record)))
-        } else {
-            change.finish_unknown()
-        }
-        Ok(record)
+        let change = self.hot.change(&key);
+        (Write { key, parts, when }, Prepared { change, header, start, kept })
     }
 
     /// Renews a live record, if it still is the one in the store. `held` replaces what a manifest says of when its
@@ -179,5 +203,43 @@ impl Cache {
             return Err(ReadError::Unavailable);
         }
         self.reading(self.store.list(prefix, after, limit)).await
+    }
+}
+
+/// One write of several.
+#[derive(Debug, Clone)]
+pub struct Swap {
+    /// The record's key.
+    pub key: ObjectKey,
+    /// Its header.
+    pub header: Header,
+    /// Its body, where it carries it in itself.
+    pub body: Vec<Bytes>,
+    /// Its condition.
+    pub when: When,
+}
+
+/// A write under way, in the eyes of the memory.
+struct Prepared<'a> {
+    change: Change<'a>,
+    header: Header,
+    start: u64,
+    kept: Option<Bytes>,
+}
+
+impl Prepared<'_> {
+    fn finish(self, cache: &Cache, outcome: Result<Stamp, WriteError>) -> Result<(), WriteError> {
+        let Self { change, header, start, kept } = self;
+        let stamp = match outcome {
+            Ok(stamp) if cache.store.traits().keep_writes && header.state == State::Live => stamp,
+            outcome => {
+                change.finish_unknown();
+                return outcome.map(drop);
+            }
+        };
+        let body = kept.and_then(|body| Some(cache.hot.make_room(body.len())?.guard(body.to_vec())));
+        let record = Record::new(change.key().clone(), header, start, stamp.tag, stamp.modified, body);
+        change.finish(Known::Live(Arc::new(record)));
+        Ok(())
     }
 }

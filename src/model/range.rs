@@ -27,7 +27,7 @@ impl Wanted {
         }) else {
             return Self::Whole;
         };
-        let mut parts = Vec::new();
+        let (mut parts, mut outside) = (Vec::new(), false);
         for (i, spec) in set.split(',').enumerate() {
             let spec = spec.trim();
             // Empty list elements are allowed (RFC 9110, section 5.6.1).
@@ -39,14 +39,15 @@ impl Wanted {
             }
             match part(spec, size) {
                 Some(Some(range)) => parts.push(range),
-                Some(None) => {}
+                Some(None) => outside = true,
                 None => return Self::Whole,
             }
         }
         // Ranges that overlap much would make the answer longer than the body.
         let total: u64 = parts.iter().map(|range| range.end - range.start).fold(0, u64::saturating_add);
         match parts.len() {
-            0 => Self::Outside,
+            0 if outside => Self::Outside,
+            0 => Self::Whole,
             1 => Self::Parts(parts),
             _ if total >= size => Self::Whole,
             _ => Self::Parts(parts),
@@ -127,7 +128,7 @@ mod tests {
             assert_eq!(Wanted::parse(Some(outside), 10), Wanted::Outside, "{outside}");
         }
         assert_eq!(Wanted::parse(Some("bytes=0-"), 0), Wanted::Outside);
-        for none in ["bytes", "bytes=5", "bytes=a-b", "bytes=+1-2", "items=0-1", "bytes=--1"] {
+        for none in ["bytes", "bytes=", "bytes=,", "bytes=5", "bytes=a-b", "bytes=+1-2", "items=0-1", "bytes=--1"] {
             assert_eq!(Wanted::parse(Some(none), 10), Wanted::Whole, "{none}");
         }
         assert_eq!(Wanted::parse(None, 10), Wanted::Whole);

@@ -105,7 +105,8 @@ impl Registry {
         writer: Writer,
     ) -> Result<(), RegistryError> {
         let header = Header { writer, ..Header::new(0, Sums::default()) };
-        self.create(repository, &repository.link(digest), &header, &[], self.settings.durability).await
+        self.create(repository, &repository.link(digest), &header, &[], self.settings.durability).await?;
+        Ok(())
     }
 
     /// Takes a blob away from a repository. Manifests of the repository that name it are not served any more.

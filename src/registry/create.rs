@@ -13,6 +13,21 @@ use crate::model::record::{Header, State};
 use crate::model::repository::Repository;
 use crate::store::{Durability, When};
 
+/// Who made the record that is there now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Created {
+    /// This call.
+    Ours,
+    /// Somebody else, for certain: what this call brought is named by nothing.
+    Theirs,
+    /// Perhaps this call: an answer was lost.
+    Unclear,
+}
+
+const fn theirs(certain: bool) -> Created {
+    if certain { Created::Theirs } else { Created::Unclear }
+}
+
 impl Registry {
     /// Makes sure that there is a live record under the key, this one or another that was there first, and vouches for
     /// it.
@@ -30,24 +45,28 @@ impl Registry {
         header: &Header,
         body: &[Bytes],
         durability: Durability,
-    ) -> Result<(), RegistryError> {
-        let mut when = When::Absent;
+    ) -> Result<Created, RegistryError> {
+        let (mut when, mut certain) = (When::Absent, true);
         let mut patience = Patience::new(self.settings.hold_on);
         loop {
             match self.cache.swap(key, header.clone(), body.to_vec(), when, durability).await {
-                Ok(_) => return Ok(()),
+                Ok(()) => return Ok(Created::Ours),
                 Err(WriteError::NoSpace) => return Err(RegistryError::NoSpace),
                 Err(WriteError::Changed) => {}
-                Err(WriteError::Unavailable) => patience.wait().await?,
+                Err(WriteError::Unavailable) => {
+                    certain = false;
+                    patience.wait().await?;
+                }
             }
             when = match self.inspect(key).await? {
                 None => When::Absent,
                 Some(there) if self.is_good(&there) => match self.promise(repository, &there).await? {
                     Promise::Given if durability == Durability::Synced => {
                         // Whoever wrote it may not have been told yet that it is safe.
-                        return Ok(self.cache.sync().await?);
+                        self.cache.sync().await?;
+                        return Ok(theirs(certain));
                     }
-                    Promise::Given => return Ok(()),
+                    Promise::Given => return Ok(theirs(certain)),
                     Promise::Changed | Promise::Broken => When::Absent,
                 },
                 Some(there) => When::Is(there.tag().clone()),

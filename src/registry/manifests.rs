@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use super::below::Below;
 use super::promise::Promise;
-use super::referrers::Descriptor;
+use super::referrers::{Descriptor, referrer};
+use super::tags::tagged;
 use super::{Registry, RegistryError, carry};
-use crate::cache::{ReadError, Record};
+use crate::cache::{ReadError, Record, Swap};
 use crate::model::INLINE;
 use crate::model::digest::{Algorithm, Digest};
 use crate::model::facts::{Facts, ManifestFacts};
@@ -16,7 +17,7 @@ use crate::model::manifest::Manifest;
 use crate::model::record::{Header, Writer};
 use crate::model::repository::{Reference, Repository, TagName};
 use crate::model::sums::Sums;
-use crate::store::Durability;
+use crate::store::When;
 
 /// The media type of what says neither in its head nor in its body what it is.
 const UNNAMED: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -171,27 +172,20 @@ impl Registry {
         let header =
             Header { writer: writer.clone(), ..Header::with_facts(size, Sums::of(bytes), Facts::Manifest(facts)) };
         let subject = manifest.subject;
-        // The last write of all is the one that is synced, and syncs those before it.
         let named = tags.iter().chain(match reference {
             Reference::Tag(tag) => Some(tag),
             Reference::Digest(_) => None,
         });
         let named: Vec<_> = named.collect();
-        let last = |is_last: bool| if is_last { self.settings.durability } else { Durability::Process };
-        let body = chunks(bytes);
-        let is_last = subject.is_none() && named.is_empty();
-        self.put(&repository.manifest(&digest), &header, body, last(is_last)).await?;
+        let (key, when) = (repository.manifest(&digest), When::Always);
+        let mut steps = vec![Swap { key, header, body: chunks(bytes), when }];
         if let Some(subject) = &subject {
             let (artifact_type, annotations) = (manifest.artifact_type, manifest.annotations);
             let descriptor = Descriptor { media_type, digest: digest.clone(), size, artifact_type, annotations };
-            self.put_referrer(repository, subject, &descriptor, writer.clone()).await?;
-            if named.is_empty() && self.settings.durability == Durability::Synced {
-                self.cache.sync().await?;
-            }
+            steps.push(referrer(repository, subject, &descriptor, writer.clone()));
         }
-        for (i, tag) in named.iter().enumerate() {
-            self.put_tag(repository, tag, &digest, writer.clone(), last(i + 1 == named.len())).await?;
-        }
+        steps.extend(named.iter().map(|tag| tagged(repository, tag, &digest, writer.clone())));
+        self.put_in_order(steps).await?;
         Ok(Pushed { digest, subject })
     }
 

@@ -32,7 +32,7 @@ pub use tags::Names;
 pub use upload::Append;
 
 use self::removed::Removed;
-use crate::cache::{Cache, Flights, WriteError};
+use crate::cache::{Cache, Carried, Flights, WriteError};
 use crate::model::object::ObjectKey;
 use crate::model::seal::Sealer;
 use crate::store::Durability;
@@ -96,5 +96,5 @@ impl Registry {
 async fn carry<T: Send + 'static>(
     work: impl Future<Output = Result<T, RegistryError>> + Send + 'static,
 ) -> Result<T, RegistryError> {
-    tokio::spawn(work).await.unwrap_or(Err(RegistryError::Unavailable))
+    Carried::new(work).await
 }

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::promise::Promise;
 use super::{Registry, RegistryError};
+use crate::cache::Swap;
 use crate::model::digest::Digest;
 use crate::model::facts::{Facts, ReferrerFacts};
 use crate::model::object::ObjectKey;
 use crate::model::record::{Header, Writer};
 use crate::model::repository::Repository;
 use crate::model::sums::Sums;
-use crate::store::Durability;
+use crate::store::When;
 
 const PAGE: usize = 256;
 const AT_ONCE: usize = 8;
@@ -43,6 +44,15 @@ pub struct Referrers {
     pub descriptors: Vec<Descriptor>,
     /// Where the next page begins, if there is one.
     pub next: Option<Digest>,
+}
+
+/// A descriptor that is to stand in the list of its subject.
+pub(super) fn referrer(repository: &Repository, subject: &Digest, descriptor: &Descriptor, writer: Writer) -> Swap {
+    // Serialising strings and numbers cannot fail; an empty descriptor would be passed over.
+    let body = bytes::Bytes::from(serde_json::to_vec(descriptor).unwrap_or_default());
+    let facts = Facts::Referrer(ReferrerFacts { artifact_type: descriptor.artifact_type.clone() });
+    let header = Header { writer, ..Header::with_facts(body.len() as u64, Sums::of(&body), facts) };
+    Swap { key: repository.referrer(subject, &descriptor.digest), header, body: vec![body], when: When::Always }
 }
 
 impl Registry {
@@ -107,21 +117,6 @@ impl Registry {
             Err(RegistryError::ManifestUnknown) => Ok(None),
             Err(e) => Err(e),
         }
-    }
-
-    pub(super) async fn put_referrer(
-        &self,
-        repository: &Repository,
-        subject: &Digest,
-        descriptor: &Descriptor,
-        writer: Writer,
-    ) -> Result<(), RegistryError> {
-        // Serialising strings and numbers cannot fail; an empty descriptor would be passed over.
-        let body = bytes::Bytes::from(serde_json::to_vec(descriptor).unwrap_or_default());
-        let facts = Facts::Referrer(ReferrerFacts { artifact_type: descriptor.artifact_type.clone() });
-        let header = Header { writer, ..Header::with_facts(body.len() as u64, Sums::of(&body), facts) };
-        let key = repository.referrer(subject, &descriptor.digest);
-        self.put(&key, &header, vec![body], Durability::Process).await
     }
 
     /// Renews what refers to a manifest that is being renewed: with an image go its signatures.

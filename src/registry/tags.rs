@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::find::Patience;
 use super::{Registry, RegistryError};
-use crate::cache::{ReadError, Record, WriteError};
+use crate::cache::{ReadError, Record, Swap, WriteError};
 use crate::model::digest::Digest;
 use crate::model::facts::{Facts, TagFacts};
 use crate::model::object::ObjectKey;
 use crate::model::record::{Header, Writer};
 use crate::model::repository::{Repository, TagName};
 use crate::model::sums::Sums;
-use crate::store::{Durability, When};
+use crate::store::When;
 
 const PAGE: usize = 1000;
 
@@ -22,6 +22,13 @@ pub struct Names {
     pub names: Vec<String>,
     /// There are more after the last one.
     pub more: bool,
+}
+
+/// A tag that is to point to a manifest.
+pub(super) fn tagged(repository: &Repository, tag: &TagName, digest: &Digest, writer: Writer) -> Swap {
+    let facts = Facts::Tag(TagFacts { digest: digest.clone() });
+    let header = Header { writer, ..Header::with_facts(0, Sums::default(), facts) };
+    Swap { key: repository.tag(tag), header, body: Vec::new(), when: When::Always }
 }
 
 impl Registry {
@@ -37,35 +44,18 @@ impl Registry {
         Ok(Some((record, digest)))
     }
 
-    /// Lets a tag point to a manifest that is there.
-    pub(super) async fn put_tag(
-        &self,
-        repository: &Repository,
-        tag: &TagName,
-        digest: &Digest,
-        writer: Writer,
-        durability: Durability,
-    ) -> Result<(), RegistryError> {
-        let facts = Facts::Tag(TagFacts { digest: digest.clone() });
-        let header = Header { writer, ..Header::with_facts(0, Sums::default(), facts) };
-        self.put(&repository.tag(tag), &header, Vec::new(), durability).await
-    }
-
-    /// Writes a record whatever was there: of those who write it at once any may be last, because all are good.
-    pub(super) async fn put(
-        &self,
-        key: &ObjectKey,
-        header: &Header,
-        body: Vec<bytes::Bytes>,
-        durability: Durability,
-    ) -> Result<(), RegistryError> {
+    /// Writes records whatever was there, one after the other, and syncs the last and those before it: of those who write
+    /// one at once any may be last, because all are good.
+    pub(super) async fn put_in_order(&self, mut steps: Vec<Swap>) -> Result<(), RegistryError> {
         let mut patience = Patience::new(self.settings.hold_on);
         loop {
-            match self.cache.swap(key, header.clone(), body.clone(), When::Always, durability).await {
-                Ok(_) => return Ok(()),
+            let (done, outcome) = self.cache.swap_in_order(steps.clone(), self.settings.durability).await;
+            match outcome {
+                Ok(()) => return Ok(()),
                 Err(WriteError::NoSpace) => return Err(RegistryError::NoSpace),
                 Err(WriteError::Changed | WriteError::Unavailable) => patience.wait().await?,
             }
+            steps.drain(..done);
         }
     }
 

@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::create::Created;
 use super::find::Patience;
 use super::session::{Progress, SessionId};
 use super::{Registry, RegistryError, carry};
-use crate::cache::{Body, Place, ReadError, Received, Record, Upload, WriteError};
+use crate::cache::{Body, Place, ReadError, Received, Record, Swap, Upload, WriteError};
 use crate::clock;
 use crate::model::digest::{Algorithm, Digest, Hasher};
 use crate::model::facts::{BlobFacts, Facts, SessionFacts, SessionState};
+use crate::model::object::ObjectKey;
 use crate::model::record::{Header, Payload, Writer};
 use crate::model::repository::Repository;
 use crate::model::sums::Sums;
@@ -44,6 +46,8 @@ struct Content {
     size: u64,
     payloads: Vec<Payload>,
     inline: Vec<Bytes>,
+    /// The payload that this request wrote.
+    own: Option<ObjectKey>,
 }
 
 impl Registry {
@@ -129,6 +133,11 @@ fn closed_digest(record: &Record) -> Option<&Digest> {
 }
 
 impl Append {
+    /// Bytes of the whole so far.
+    pub fn size(&self) -> u64 {
+        self.offset.saturating_add(self.new_bytes)
+    }
+
     /// Bytes that came with this request.
     pub fn new_bytes(&self) -> u64 {
         self.new_bytes
@@ -158,10 +167,10 @@ impl Append {
         carry(async move {
             let hash = self.hasher.save().unwrap_or_default();
             let (registry, id, base) = (Arc::clone(&self.registry), self.id, self.base.clone());
-            let (content, own) = self.content().await?;
+            let content = self.content().await?;
             let size = content.size;
-            let facts = SessionFacts { state: SessionState::Open, hash };
-            registry.commit_session(id, base.as_ref(), facts, content, own).await?;
+            let swap = content.session(id, base.as_ref(), SessionFacts { state: SessionState::Open, hash });
+            registry.commit_session(id, base.as_ref(), swap, content.own).await?;
             Ok(size)
         })
         .await
@@ -173,99 +182,176 @@ impl Append {
     /// [`RegistryError::DigestMismatch`]: the session stays as it was before this request.
     pub async fn complete(self, digest: Digest) -> Result<(), RegistryError> {
         carry(async move {
-            let (registry, repository, writer) =
-                (Arc::clone(&self.registry), self.repository.clone(), self.writer.clone());
-            let content = self.close(&digest).await?;
-            let facts = Facts::Blob(BlobFacts { origin: repository.clone() });
-            let mut header = Header { writer: writer.clone(), ..Header::with_facts(content.size, content.sums, facts) };
-            header.payloads = content.payloads;
-            // The link is written last, and its sync is the blob's, too.
-            registry.create(&repository, &digest.blob(), &header, &content.inline, Durability::Process).await?;
-            registry.link(&repository, &digest, writer).await
+            let (registry, id, base) = (Arc::clone(&self.registry), self.id, self.base.clone());
+            let (repository, writer) = (self.repository.clone(), self.writer.clone());
+            let running = self.hasher.save().unwrap_or_default();
+            let is_open = base.is_some() && !self.closed;
+            let content = self.checked(&digest).await?;
+            let mut steps = content.steps(&digest, &repository, &writer);
+            let mut certain = true;
+            let closing = SessionFacts { state: SessionState::Closed(digest.clone()), hash: running };
+            if is_open {
+                steps.insert(0, content.session(id, base.as_ref(), closing));
+            }
+            // All of it in one round is what nearly always holds; the link is written last, and its sync is the blob's,
+            // too. Where it does not hold, one step after the other is looked at.
+            if is_open {
+                registry.check_age(id)?;
+            }
+            let (done, outcome) = registry.cache.swap_in_order(steps.clone(), registry.settings.durability).await;
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err(e) => certain &= e != WriteError::Unavailable,
+            }
+            let content = match steps.into_iter().next() {
+                Some(session) if is_open && done == 0 => {
+                    match registry.commit_session(id, base.as_ref(), session, content.own.clone()).await {
+                        Ok(()) => content,
+                        // The same request once more was quicker: what it closed is what we have.
+                        Err(lost) => registry.closed_by_another(id, &digest).await?.ok_or(lost)?,
+                    }
+                }
+                _ => content,
+            };
+            registry.make_blob(&repository, &digest, content, writer, certain && base.is_none()).await
         })
         .await
     }
 
-    /// Checks the digest and closes the session, if there is one.
-    async fn close(self, digest: &Digest) -> Result<Content, RegistryError> {
+    /// Everything that came, if it has this digest.
+    async fn checked(self, digest: &Digest) -> Result<Content, RegistryError> {
         let registry = Arc::clone(&self.registry);
         if let (true, Some(record)) = (self.closed, &self.base) {
             return registry.content_of(record).await;
         }
-        let (id, base, hasher) = (self.id, self.base.clone(), self.hasher.clone());
-        let running = hasher.save();
-        let (content, own) = self.content().await?;
+        let (id, hasher) = (self.id, self.hasher.clone());
+        let content = self.content().await?;
         let computed = match hasher.finish() {
             same if same.algorithm() == digest.algorithm() => same,
             // Another algorithm than the one that ran along: everything is read once more.
             _ => registry.read_back(id, &content, digest.algorithm()).await?,
         };
-        if computed != *digest {
-            if let Some(own) = own {
-                registry.cache.discard(&own).await;
-            }
-            return Err(RegistryError::DigestMismatch(computed));
+        if computed == *digest {
+            return Ok(content);
         }
-        if base.is_some() {
-            let facts = SessionFacts { state: SessionState::Closed(digest.clone()), hash: running.unwrap_or_default() };
-            let copy = Content {
-                sums: content.sums.clone(),
-                size: content.size,
-                payloads: content.payloads.clone(),
-                inline: content.inline.clone(),
-            };
-            registry.commit_session(id, base.as_ref(), facts, copy, own).await?;
+        if let Some(own) = content.own {
+            registry.cache.discard(&own).await;
         }
-        Ok(content)
+        Err(RegistryError::DigestMismatch(computed))
     }
 
-    /// What the session has with this request's bytes, and the payload that this request wrote.
-    async fn content(self) -> Result<(Content, Option<crate::model::object::ObjectKey>), RegistryError> {
+    /// What the session has with this request's bytes.
+    async fn content(self) -> Result<Content, RegistryError> {
         let (cache, id, now) = (Arc::clone(&self.registry.cache), self.id, self.registry.cache.now());
         let durability = self.registry.settings.durability;
         let before = self.base.as_ref().filter(|record| !record.header.payloads.is_empty());
-        let nothing_new = self.new_bytes == 0;
         let Some(before) = before.map(|record| record.header.clone()) else {
             let Received { size, sums, inline, payload } = self.upload.finish().await?;
             let payloads = payload.iter().map(|key| Payload { key: key.clone(), size }).collect();
-            return Ok((Content { sums, size, payloads, inline }, payload));
+            return Ok(Content { sums, size, payloads, inline, own: payload });
         };
-        let (mut payloads, mut sums, mut size, mut own) = (before.payloads, before.sums, before.size, None);
-        if !nothing_new {
+        let mut content = Content::of(&before);
+        if self.new_bytes > 0 {
             // Behind payloads there is no room for anything but another one.
             let key = id.payload(clock::ulid_at(now));
             let received = self.upload.finish().await?.into_payload(&cache, key, durability).await?;
-            payloads.extend(received.payload.iter().map(|key| Payload { key: key.clone(), size: received.size }));
-            sums = sums.join(&received.sums);
-            size += received.size;
-            own = received.payload;
+            content.sums = content.sums.join(&received.sums);
+            content.size += received.size;
+            content.payloads.extend(received.payload.clone().map(|key| Payload { key, size: received.size }));
+            content.own = received.payload;
         }
-        Ok((Content { sums, size, payloads, inline: Vec::new() }, own))
+        Ok(content)
+    }
+}
+
+impl Content {
+    /// What a record says that keeps it in payloads.
+    fn of(header: &Header) -> Self {
+        let (sums, payloads) = (header.sums.clone(), header.payloads.clone());
+        Self { sums, size: header.size, payloads, inline: Vec::new(), own: None }
+    }
+
+    /// The session's next record.
+    fn session(&self, id: SessionId, base: Option<&Arc<Record>>, facts: SessionFacts) -> Swap {
+        let mut header = Header::with_facts(self.size, self.sums.clone(), Facts::Session(facts));
+        header.payloads.clone_from(&self.payloads);
+        let when = base.map_or(When::Absent, |record| When::Is(record.tag().clone()));
+        Swap { key: id.key(), header, body: self.inline.clone(), when }
+    }
+
+    /// The blob's record and its link.
+    fn steps(&self, digest: &Digest, repository: &Repository, writer: &Writer) -> Vec<Swap> {
+        let blob = Swap {
+            key: digest.blob(),
+            header: self.blob(repository, writer.clone()),
+            body: self.inline.clone(),
+            when: When::Absent,
+        };
+        let header = Header { writer: writer.clone(), ..Header::new(0, Sums::default()) };
+        let link = Swap { key: repository.link(digest), header, body: Vec::new(), when: When::Absent };
+        vec![blob, link]
+    }
+
+    fn blob(&self, repository: &Repository, writer: Writer) -> Header {
+        let facts = Facts::Blob(BlobFacts { origin: repository.clone() });
+        let mut header = Header { writer, ..Header::with_facts(self.size, self.sums.clone(), facts) };
+        header.payloads.clone_from(&self.payloads);
+        header
     }
 }
 
 impl Registry {
+    /// Makes the blob's record and the link, whatever is there. `own` says that nothing but this request can name its
+    /// payload: superfluous, it is removed.
+    async fn make_blob(
+        self: &Arc<Self>,
+        repository: &Repository,
+        digest: &Digest,
+        content: Content,
+        writer: Writer,
+        own: bool,
+    ) -> Result<(), RegistryError> {
+        let header = content.blob(repository, writer.clone());
+        let (key, durability) = (digest.blob(), Durability::Process);
+        let created = self.create(repository, &key, &header, &content.inline, durability).await;
+        if let (Ok(Created::Theirs) | Err(RegistryError::NoSpace), true, Some(payload)) = (&created, own, content.own) {
+            self.cache.discard(&payload).await;
+        }
+        created?;
+        self.link(repository, digest, writer).await
+    }
+
+    /// What a session holds that somebody else closed with this digest.
+    async fn closed_by_another(
+        self: &Arc<Self>,
+        id: SessionId,
+        digest: &Digest,
+    ) -> Result<Option<Content>, RegistryError> {
+        match self.progress(id).await {
+            Ok(Progress::Closed(record)) if closed_digest(&record) == Some(digest) => {
+                self.content_of(&record).await.map(Some)
+            }
+            Ok(_) | Err(RegistryError::UploadUnknown) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Swaps a session's record for the next one. `own` is the payload that this attempt wrote: removed when it lost.
     async fn commit_session(
         &self,
         id: SessionId,
         base: Option<&Arc<Record>>,
-        facts: SessionFacts,
-        content: Content,
-        own: Option<crate::model::object::ObjectKey>,
+        swap: Swap,
+        own: Option<ObjectKey>,
     ) -> Result<(), RegistryError> {
-        let mut header = Header::with_facts(content.size, content.sums, Facts::Session(facts));
-        header.payloads = content.payloads;
-        let when = || base.map_or(When::Absent, |record| When::Is(record.tag().clone()));
         let mut patience = Patience::new(self.settings.hold_on);
         let lost = loop {
             if let Err(e) = self.check_age(id) {
                 break e;
             }
-            let swapped =
-                self.cache.swap(&id.key(), header.clone(), content.inline.clone(), when(), Durability::Process).await;
-            match swapped {
-                Ok(_) => return Ok(()),
+            let Swap { key, header, body, when } = swap.clone();
+            match self.cache.swap(&key, header, body, when, Durability::Process).await {
+                Ok(()) => return Ok(()),
                 Err(WriteError::NoSpace) => break RegistryError::NoSpace,
                 // The answer may be what was lost: what is there now decides.
                 Err(WriteError::Changed | WriteError::Unavailable) => {}
@@ -274,7 +360,7 @@ impl Registry {
             let now = self.inspect(&id.key()).await?;
             let ours = now.as_ref().is_some_and(|record| match &own {
                 Some(own) => record.header.payloads.iter().any(|payload| payload.key == *own),
-                None => record.header.nonce == header.nonce,
+                None => record.header.nonce == swap.header.nonce,
             });
             if ours {
                 return Ok(());
@@ -297,11 +383,11 @@ impl Registry {
     /// What a closed session's record holds.
     async fn content_of(self: &Arc<Self>, record: &Arc<Record>) -> Result<Content, RegistryError> {
         let header = &record.header;
-        let inline = match header.payloads.is_empty() && header.size > 0 {
-            true => self.cache.inline(record).await.map_err(of_session)?,
-            false => Vec::new(),
-        };
-        Ok(Content { sums: header.sums.clone(), size: header.size, payloads: header.payloads.clone(), inline })
+        let mut content = Content::of(header);
+        if header.payloads.is_empty() && header.size > 0 {
+            content.inline = self.cache.inline(record).await.map_err(of_session)?;
+        }
+        Ok(content)
     }
 
     /// The digest of what came, by an algorithm that did not run along.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::dir::DirStore;
 use super::usage::{self, Usage};
-use super::{Durability, MemoryStore, Store, StoreError, When};
+use super::{Durability, MemoryStore, Store, StoreError, When, Write};
 use crate::model::object::ObjectKey;
 use crate::model::record::Header;
 use crate::model::sums::Sums;
@@ -36,6 +36,7 @@ async fn body(store: &dyn Store, at: &str) -> Vec<u8> {
 async fn contract(store: Arc<dyn Store>) {
     records(store.as_ref()).await;
     conditions(store.as_ref()).await;
+    in_order(store.as_ref()).await;
     one_winner(Arc::clone(&store)).await;
     payloads(store.as_ref()).await;
     listing(store.as_ref()).await;
@@ -81,6 +82,23 @@ async fn conditions(store: &dyn Store) {
     let gone = When::Is(first.tag);
     assert!(matches!(store.remove(&key(at), gone.clone()).await, Err(StoreError::Changed)));
     assert!(put(store, at, b"4", gone).await.is_err());
+}
+
+async fn in_order(store: &dyn Store) {
+    let write = |at: &str, body: &[u8], when| Write { key: key(at), parts: record(body), when };
+    let both = vec![write("order/a", b"1", When::Absent), write("order/b", b"2", When::Absent)];
+    let stamps = store.write_in_order(both, Durability::Synced).await;
+    let read = store.read(&key("order/b"), 1 << 20).await.unwrap();
+    assert_eq!(stamps.last().unwrap().as_ref().unwrap().tag, read.tag);
+    let third = vec![
+        write("order/a", b"3", When::Always),
+        write("order/b", b"4", When::Absent),
+        write("order/c", b"5", When::Absent),
+    ];
+    let outcomes = store.write_in_order(third, Durability::Process).await;
+    assert!(matches!(outcomes.as_slice(), [Ok(_), Err(StoreError::Changed)]), "{outcomes:?}");
+    assert_eq!((body(store, "order/a").await, body(store, "order/b").await), (b"3".to_vec(), b"2".to_vec()));
+    assert!(matches!(store.read(&key("order/c"), 1).await, Err(StoreError::NotFound)));
 }
 
 /// Of many writers that race with one condition exactly one wins, and no reader sees anything but whole records.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{
     Check, Durability, Fetched, Listed, PayloadWriter, Reader, Space, Stamp, Store, StoreError, Tag, Traits, When,
+    Write,
 };
 use crate::model::object::ObjectKey;
 
@@ -114,6 +115,13 @@ impl Store for FaultyStore {
     ) -> Result<Stamp, StoreError> {
         Switches::pass(&self.switches.write).await?;
         self.inner.write(key, parts, when, durability).await
+    }
+
+    async fn write_in_order(&self, writes: Vec<Write>, durability: Durability) -> Vec<Result<Stamp, StoreError>> {
+        if let Err(e) = Switches::pass(&self.switches.write).await {
+            return vec![Err(e)];
+        }
+        self.inner.write_in_order(writes, durability).await
     }
 
     async fn renew(&self, key: &ObjectKey, tag: &Tag) -> Result<Stamp, StoreError> {

@@ -16,6 +16,7 @@ use tokio::sync::Mutex;
 use super::usage::Usage;
 use super::{
     Check, Durability, Fetched, Listed, PayloadWriter, Reader, Space, Stamp, Store, StoreError, Tag, Traits, When,
+    Write,
 };
 use crate::clock;
 use crate::model::INLINE;
@@ -114,6 +115,17 @@ impl Store for MemoryStore {
             None => self.usage.added(size),
         }
         Ok(Stamp { tag: tag(put.e_tag), modified: clock::unix_ms() })
+    }
+
+    async fn write_in_order(&self, writes: Vec<Write>, durability: Durability) -> Vec<Result<Stamp, StoreError>> {
+        let mut outcomes = Vec::new();
+        for Write { key, parts, when } in writes {
+            outcomes.push(self.write(&key, parts, when, durability).await);
+            if outcomes.last().is_some_and(Result::is_err) {
+                break;
+            }
+        }
+        outcomes
     }
 
     async fn renew(&self, key: &ObjectKey, tag: &Tag) -> Result<Stamp, StoreError> {

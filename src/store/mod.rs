@@ -66,6 +66,17 @@ pub enum When {
     Is(Tag),
 }
 
+/// One write of several.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// The record's key.
+    pub key: ObjectKey,
+    /// Its bytes, in order.
+    pub parts: Vec<Bytes>,
+    /// Its condition.
+    pub when: When,
+}
+
 /// Whether a write is acknowledged only when it would survive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -139,6 +150,11 @@ pub trait Store: Debug + Send + Sync + 'static {
         when: When,
         durability: Durability,
     ) -> Result<Stamp, StoreError>;
+
+    /// Writes records one after the other and stops at the first that fails: what one round of a push needs, for the
+    /// price of one hand-over where a store has such. Gives what became of those that were tried. Only the last is as
+    /// durable as `durability` says, and takes those before it along where the store syncs as a whole.
+    async fn write_in_order(&self, writes: Vec<Write>, durability: Durability) -> Vec<Result<Stamp, StoreError>>;
 
     /// Renews a record: its `modified` becomes now, if it is still the write that `tag` names.
     async fn renew(&self, key: &ObjectKey, tag: &Tag) -> Result<Stamp, StoreError>;

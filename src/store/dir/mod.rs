@@ -32,7 +32,9 @@ use self::presence::Presence;
 use self::stripes::Stripes;
 use self::writers::Writers;
 use super::usage::Usage;
-use super::{Durability, Fetched, Listed, PayloadWriter, Reader, Space, Stamp, Store, StoreError, Tag, Traits, When};
+use super::{
+    Durability, Fetched, Listed, PayloadWriter, Reader, Space, Stamp, Store, StoreError, Tag, Traits, When, Write,
+};
 use crate::clock;
 use crate::model::object::ObjectKey;
 use crate::model::record::{Header, PEEK};
@@ -132,6 +134,21 @@ impl Store for DirStore {
     ) -> Result<Stamp, StoreError> {
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
         self.writers.run(durability, move || inner.write(&key, &parts, &when)).await
+    }
+
+    async fn write_in_order(&self, writes: Vec<Write>, durability: Durability) -> Vec<Result<Stamp, StoreError>> {
+        let inner = Arc::clone(&self.inner);
+        let job = move || {
+            let mut outcomes = Vec::new();
+            for Write { key, parts, when } in writes {
+                outcomes.push(inner.write(&key, &parts, &when));
+                if outcomes.last().is_some_and(Result::is_err) {
+                    break;
+                }
+            }
+            Ok(outcomes)
+        };
+        self.writers.run(durability, job).await.unwrap_or_else(|e| vec![Err(e)])
     }
 
     async fn renew(&self, key: &ObjectKey, tag: &Tag) -> Result<Stamp, StoreError> {

@@ -117,7 +117,7 @@ pub async fn patch(
         let from = range.as_ref().map(|range| range.start);
         let declared = body.size_hint().exact();
         let mut append = node.parts.registry.append(id, repository, writer, from, declared, None).await?;
-        receive(node, &mut append, from.unwrap_or(0), &mut body).await?;
+        receive(node, &mut append, &mut body).await?;
         if range.is_some_and(|range| range.end - range.start != append.new_bytes()) {
             let message = format!("the Content-Range is not that of the {} bytes that came", append.new_bytes());
             return Err(OciError::new(Code::SizeInvalid, message).into());
@@ -171,7 +171,7 @@ async fn store(
     let (writer, declared) = (caller.writer(identity), body.size_hint().exact());
     let from = range.as_ref().map(|range| range.start);
     let mut append = node.parts.registry.append(id, repository, writer, from, declared, Some(digest)).await?;
-    receive(node, &mut append, from.unwrap_or(0), body).await?;
+    receive(node, &mut append, body).await?;
     if declared.is_some_and(|declared| declared != append.new_bytes()) {
         return Err(Stop::Broken);
     }
