@@ -70,7 +70,7 @@ impl Cache {
             return Err(ReadError::Unavailable);
         }
         let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let pieces = Pieces::of(Arc::clone(self), Arc::clone(record), range);
+        let mut pieces = Pieces::of(Arc::clone(self), Arc::clone(record), range);
         match pieces.peek().await {
             Ok(Loaded::Chunk(chunk)) if skip.saturating_add(wanted) <= chunk.len() => {
                 Ok(Body::Whole(chunk.slice(skip..skip + wanted)))

@@ -49,6 +49,12 @@ impl Breaker {
         }
     }
 
+    /// Whether [`Breaker::admits`] would let somebody through, without being the trial. For those who have something to
+    /// do first that needs no store.
+    pub fn would_admit(&self) -> bool {
+        self.lock().open_until.is_none_or(|until| Instant::now() >= until)
+    }
+
     /// The store answered.
     pub fn succeeded(&self) {
         let mut state = self.lock();
@@ -111,8 +117,10 @@ mod tests {
         }
         assert!(!breaker.admits());
         breaker.lock().open_until = Some(Instant::now());
+        assert!(breaker.would_admit() && breaker.would_admit(), "looking is no trial");
         assert!(breaker.admits(), "the trial");
         assert!(!breaker.admits(), "only one");
+        assert!(!breaker.would_admit());
         breaker.succeeded();
         assert!(breaker.admits());
     }

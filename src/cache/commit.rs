@@ -43,6 +43,9 @@ impl Cache {
 
     async fn put(self: Arc<Self>, key: ObjectKey, upload: Upload, commit: Commit) -> Result<bool, WriteError> {
         let received = upload.finish().await?;
+        if !self.writes.admits() {
+            return Err(WriteError::Unavailable);
+        }
         let mut header = received.header();
         header.writer = commit.writer;
         header.task = commit.task;

@@ -104,9 +104,13 @@ impl Pieces {
         }
     }
 
-    /// Loads what comes first into memory, so that most damage shows before an answer has begun.
-    pub(super) async fn peek(&self) -> Result<Loaded, ReadError> {
-        self.cache.chunk(&self.record, self.next_chunk).await
+    /// Checks what comes first, so that most damage shows before an answer has begun.
+    pub(super) async fn peek(&mut self) -> Result<Loaded, ReadError> {
+        let loaded = self.cache.chunk(&self.record, self.next_chunk).await?;
+        if let Loaded::NoRoom = loaded {
+            self.begin_partial().await?;
+        }
+        Ok(loaded)
     }
 
     async fn try_next(&mut self) -> Option<Result<Bytes, ReadError>> {

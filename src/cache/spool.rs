@@ -43,6 +43,9 @@ impl Spool {
         sums: SumsBuilder,
         floor: Permit,
     ) -> Result<Self, WriteError> {
+        if !cache.writes.admits() {
+            return Err(WriteError::Unavailable);
+        }
         let writer = Writer::Idle(cache.writing(cache.store.create(&payload, durability)).await?);
         let mut spool = Self { writer, payload, sums, pending, piece: FLOOR, extra: None, _floor: floor };
         spool.flush(cache).await?;

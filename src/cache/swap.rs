@@ -152,11 +152,16 @@ impl Cache {
     }
 
     /// Renews a live record, if it still is the one in the store. `held` replaces what a manifest says of when its
-    /// children were looked at.
+    /// children were looked at. Where the record is written anew, `durability` is that of what it replaces.
     ///
     /// # Errors
     /// [`WriteError::Changed`]: look it up again.
-    pub async fn renew(self: &Arc<Self>, record: &Arc<Record>, held: Option<u64>) -> Result<(), WriteError> {
+    pub async fn renew(
+        self: &Arc<Self>,
+        record: &Arc<Record>,
+        held: Option<u64>,
+        durability: Durability,
+    ) -> Result<(), WriteError> {
         let sent = self.store.now();
         if held.is_none() && self.store.traits().renews_in_place {
             self.writing(self.store.renew(record.key(), record.tag())).await?;
@@ -173,7 +178,7 @@ impl Cache {
             facts.held = held;
         }
         let when = When::Is(record.tag().clone());
-        self.swap(record.key(), header, body, when, Durability::Process).await?;
+        self.swap(record.key(), header, body, when, durability).await?;
         record.set_renewed(held.unwrap_or(sent).min(sent));
         Ok(())
     }

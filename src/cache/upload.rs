@@ -108,7 +108,8 @@ impl Cache {
         declared: Option<u64>,
         durability: Durability,
     ) -> Result<Upload, WriteError> {
-        if !self.writes.admits() {
+        // The trial is for whoever asks the store first; here nothing is asked yet.
+        if !self.writes.would_admit() {
             return Err(WriteError::Unavailable);
         }
         let known = declared.and_then(|size| usize::try_from(size).ok());

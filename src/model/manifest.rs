@@ -91,7 +91,9 @@ impl Manifest {
     /// # Errors
     /// See [`ManifestError`].
     pub fn parse(bytes: &[u8], widest: usize) -> Result<Self, ManifestError> {
-        let raw: Raw = serde_json::from_slice(bytes).map_err(|e| ManifestError::Json(e.to_string()))?;
+        // JSON is UTF-8 (RFC 8259, section 8.1), also in what is not looked at here.
+        let text = std::str::from_utf8(bytes).map_err(|e| ManifestError::Json(e.to_string()))?;
+        let raw: Raw = serde_json::from_str(text).map_err(|e| ManifestError::Json(e.to_string()))?;
         if raw.config.is_none() && raw.layers.is_none() && raw.blobs.is_none() && raw.manifests.is_none() {
             return Err(ManifestError::Json("neither config nor layers nor manifests stand there".into()));
         }
@@ -188,6 +190,8 @@ mod tests {
     fn what_is_no_manifest_says_why() {
         let parse = |text: &str| Manifest::parse(text.as_bytes(), 10).unwrap_err();
         assert!(matches!(parse("["), ManifestError::Json(_)));
+        let odd = Manifest::parse(b"{\"layers\":[],\"x\":\"\xff\"}", 10);
+        assert!(matches!(odd, Err(ManifestError::Json(_))));
         assert!(matches!(parse("{}"), ManifestError::Json(_)));
         assert!(matches!(parse(r#"{"layers":[{"digest":"x","size":-1}]}"#), ManifestError::Json(_)));
         assert!(matches!(parse(r#"{"layers":[{"digest":"x","size":1}]}"#), ManifestError::Digest(_)));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::promise::Promise;
+use super::walk::{Step, Walk};
 use super::{Registry, RegistryError};
 use crate::cache::Record;
 use crate::model::digest::Digest;
@@ -36,6 +37,10 @@ pub(super) struct Present {
 }
 
 impl Registry {
+    fn walk(&self) -> Walk {
+        Walk::new(self.settings.max_depth, self.settings.max_reach)
+    }
+
     /// Whether everything that a manifest names is there, itself not asked. Remembered until something is found damaged
     /// or is taken away.
     pub(super) async fn is_whole(
@@ -43,36 +48,84 @@ impl Registry {
         repository: &Repository,
         record: &Arc<Record>,
     ) -> Result<bool, RegistryError> {
+        if record.is_vetted(self.cache.damage()) {
+            return Ok(true);
+        }
+        self.is_whole_in(&Arc::new(self.walk()), 1, repository, record).await
+    }
+
+    async fn is_whole_in(
+        self: &Arc<Self>,
+        walk: &Arc<Walk>,
+        depth: u32,
+        repository: &Repository,
+        record: &Arc<Record>,
+    ) -> Result<bool, RegistryError> {
         let damage = self.cache.damage();
         if record.is_vetted(damage) {
             return Ok(true);
         }
-        let whole = Box::pin(self.look_below(repository, record, Below::Look)).await?;
-        if whole {
+        match walk.enter(record.key(), depth) {
+            Step::Go => {}
+            Step::Seen => return Ok(true),
+            Step::TooFar => return Ok(false),
+        }
+        let whole = Box::pin(self.look_below(walk, depth, repository, record, Below::Look)).await?;
+        // What was seen before in this walk may still turn out broken; the first one tells for all of them.
+        if whole && depth == 1 {
             record.set_vetted(damage);
         }
         Ok(whole)
     }
 
-    /// Renews what a manifest names and what refers to it, then the manifest.
+    /// Renews what a manifest names, then the manifest, and beside the answer what refers to it.
     pub(super) async fn renew_manifest(
         self: &Arc<Self>,
         repository: &Repository,
         record: &Arc<Record>,
     ) -> Result<Promise, RegistryError> {
+        let promise = self.renew_in(&Arc::new(self.walk()), 1, repository, record).await?;
+        if let (Promise::Given, Some(digest)) = (promise, digest_of(record)) {
+            let (registry, repository) = (Arc::clone(self), repository.clone());
+            // With an image go its signatures. Should it fail, the next renewal tries again: hours are left.
+            tokio::spawn(async move { registry.renew_referrers(&repository, &digest).await });
+        }
+        Ok(promise)
+    }
+
+    /// Like [`Registry::renew_manifest`], without what refers to it.
+    pub(super) async fn renew_alone(
+        self: &Arc<Self>,
+        repository: &Repository,
+        record: &Arc<Record>,
+    ) -> Result<Promise, RegistryError> {
+        self.renew_in(&Arc::new(self.walk()), 1, repository, record).await
+    }
+
+    async fn renew_in(
+        self: &Arc<Self>,
+        walk: &Arc<Walk>,
+        depth: u32,
+        repository: &Repository,
+        record: &Arc<Record>,
+    ) -> Result<Promise, RegistryError> {
+        match walk.enter(record.key(), depth) {
+            Step::Go => {}
+            Step::Seen => return Ok(Promise::Given),
+            Step::TooFar => return Ok(Promise::Broken),
+        }
         // Before the first of them is looked at: a process that is frozen in between promises nothing younger.
         let held = self.cache.now();
-        if !self.look_below(repository, record, Below::Renew).await? {
+        if !Box::pin(self.look_below(walk, depth, repository, record, Below::Renew)).await? {
             return Ok(Promise::Broken);
-        }
-        if let Some(digest) = digest_of(record) {
-            self.renew_referrers(repository, &digest).await?;
         }
         self.rewrite(record, Some(held)).await
     }
 
     async fn look_below(
         self: &Arc<Self>,
+        walk: &Arc<Walk>,
+        depth: u32,
         repository: &Repository,
         record: &Arc<Record>,
         what: Below,
@@ -85,33 +138,51 @@ impl Registry {
         // It was taken once, perhaps under larger limits.
         let Ok(manifest) = Manifest::parse(&bytes, usize::MAX) else { return Ok(false) };
         drop(bytes);
-        let found = self.children(repository, &manifest.children, what).await?;
+        if !walk.allows(manifest.children.len()) {
+            return Ok(false);
+        }
+        let found = self.children_in(walk, depth, repository, &manifest.children, what).await?;
         Ok(found.iter().all(Option::is_some))
     }
 
-    /// What is there of these children, in their order.
+    /// What is there of the children of a manifest that is being pushed, in their order, each renewed.
     pub(super) async fn children(
         self: &Arc<Self>,
+        repository: &Repository,
+        children: &[Child],
+    ) -> Result<Vec<Option<Present>>, RegistryError> {
+        self.children_in(&Arc::new(self.walk()), 1, repository, children, Below::Renew).await
+    }
+
+    async fn children_in(
+        self: &Arc<Self>,
+        walk: &Arc<Walk>,
+        depth: u32,
         repository: &Repository,
         children: &[Child],
         what: Below,
     ) -> Result<Vec<Option<Present>>, RegistryError> {
         let looks = children.iter().map(|child| {
-            let (registry, repository, child) = (Arc::clone(self), repository.clone(), child.clone());
-            async move { registry.child(&repository, &child, what).await }
+            let (registry, walk, repository) = (Arc::clone(self), Arc::clone(walk), repository.clone());
+            let child = child.clone();
+            async move { registry.child(&walk, depth, &repository, &child, what).await }
         });
         let looks: Vec<_> = looks.collect();
-        stream::iter(looks).buffered(AT_ONCE).try_collect().await
+        // Whatever two manifests share is renewed before either of them: one after the other.
+        let shared = what == Below::Renew && children.iter().any(|child| child.kind == Kind::Manifest);
+        stream::iter(looks).buffered(if shared { 1 } else { AT_ONCE }).try_collect().await
     }
 
     async fn child(
         self: &Arc<Self>,
+        walk: &Arc<Walk>,
+        depth: u32,
         repository: &Repository,
         child: &Child,
         what: Below,
     ) -> Result<Option<Present>, RegistryError> {
         if child.kind == Kind::Manifest
-            && let Some(present) = self.child_manifest(repository, &child.digest, what).await?
+            && let Some(present) = self.child_manifest(walk, depth + 1, repository, &child.digest, what).await?
         {
             return Ok(Some(present));
         }
@@ -133,19 +204,20 @@ impl Registry {
 
     async fn child_manifest(
         self: &Arc<Self>,
+        walk: &Arc<Walk>,
+        depth: u32,
         repository: &Repository,
         digest: &Digest,
         what: Below,
     ) -> Result<Option<Present>, RegistryError> {
         for _ in 0..8 {
             let Some(record) = self.find(&repository.manifest(digest)).await? else { return Ok(None) };
-            if !self.is_whole(repository, &record).await? {
-                return Ok(None);
-            }
             let outcome = if what == Below::Renew && self.is_older_than_slack(&record) {
-                Box::pin(self.renew_manifest(repository, &record)).await?
-            } else {
+                Box::pin(self.renew_in(walk, depth, repository, &record)).await?
+            } else if self.is_whole_in(walk, depth, repository, &record).await? {
                 Promise::Given
+            } else {
+                Promise::Broken
             };
             match outcome {
                 Promise::Given => {

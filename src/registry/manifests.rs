@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::below::Below;
 use super::promise::Promise;
 use super::referrers::{Descriptor, referrer};
 use super::tags::tagged;
@@ -195,7 +194,7 @@ impl Registry {
         repository: &Repository,
         manifest: &Manifest,
     ) -> Result<(u32, u64), RegistryError> {
-        let found = self.children(repository, &manifest.children, Below::Renew).await?;
+        let found = self.children(repository, &manifest.children).await?;
         let (mut missing, mut depth, mut reach) = (Vec::new(), 1, 1u64);
         for (child, present) in manifest.children.iter().zip(found) {
             let Some(present) = present else {

@@ -10,6 +10,7 @@
 mod below;
 mod blobs;
 mod catalog;
+mod content;
 mod create;
 mod error;
 mod find;
@@ -20,6 +21,7 @@ mod removed;
 mod session;
 mod tags;
 mod upload;
+mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -101,7 +101,7 @@ impl Registry {
         let begin = || {
             let (registry, record) = (Arc::clone(self), Arc::clone(record));
             async move {
-                let outcome = registry.cache.renew(&record, held).await;
+                let outcome = registry.cache.renew(&record, held, registry.settings.durability).await;
                 if outcome.is_ok() {
                     registry.renewed.inc();
                 }

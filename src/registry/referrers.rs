@@ -138,7 +138,7 @@ impl Registry {
                 let Some(digest) = digest.and_then(|text| Digest::parse(&text)) else { continue };
                 if let Some(manifest) = self.find(&repository.manifest(&digest)).await?
                     && self.is_older_than_slack(&manifest)
-                    && Box::pin(self.renew_manifest(repository, &manifest)).await? == Promise::Broken
+                    && self.renew_alone(repository, &manifest).await? == Promise::Broken
                 {
                     continue;
                 }

@@ -9,15 +9,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::create::Created;
+use super::content::{Content, closed_digest, of_session};
 use super::find::Patience;
 use super::session::{Progress, SessionId};
 use super::{Registry, RegistryError, carry};
-use crate::cache::{Body, Place, ReadError, Received, Record, Swap, Upload, WriteError};
+use crate::cache::{Place, Received, Record, Swap, Upload, WriteError};
 use crate::clock;
 use crate::model::digest::{Algorithm, Digest, Hasher};
-use crate::model::facts::{BlobFacts, Facts, SessionFacts, SessionState};
-use crate::model::object::ObjectKey;
+use crate::model::facts::{Facts, SessionFacts, SessionState};
 use crate::model::record::{Header, Payload, Writer};
 use crate::model::repository::Repository;
 use crate::model::sums::Sums;
@@ -38,16 +37,6 @@ pub struct Append {
     /// Bytes of the session that were there before.
     offset: u64,
     new_bytes: u64,
-}
-
-/// Everything that came, whichever way it is kept.
-struct Content {
-    sums: Sums,
-    size: u64,
-    payloads: Vec<Payload>,
-    inline: Vec<Bytes>,
-    /// The payload that this request wrote.
-    own: Option<ObjectKey>,
 }
 
 impl Registry {
@@ -125,13 +114,6 @@ impl Registry {
     }
 }
 
-fn closed_digest(record: &Record) -> Option<&Digest> {
-    match record.header.facts.as_deref() {
-        Some(Facts::Session(SessionFacts { state: SessionState::Closed(digest), .. })) => Some(digest),
-        _ => None,
-    }
-}
-
 impl Append {
     /// Bytes of the whole so far.
     pub fn size(&self) -> u64 {
@@ -185,26 +167,31 @@ impl Append {
             let (registry, id, base) = (Arc::clone(&self.registry), self.id, self.base.clone());
             let (repository, writer) = (self.repository.clone(), self.writer.clone());
             let running = self.hasher.save().unwrap_or_default();
-            let is_open = base.is_some() && !self.closed;
+            if let (true, Some(session)) = (self.closed, &base) {
+                return registry.complete_again(&repository, &digest, session, writer).await;
+            }
             let content = self.checked(&digest).await?;
-            let mut steps = content.steps(&digest, &repository, &writer);
-            let mut certain = true;
             let closing = SessionFacts { state: SessionState::Closed(digest.clone()), hash: running };
-            if is_open {
-                steps.insert(0, content.session(id, base.as_ref(), closing));
-            }
-            // All of it in one round is what nearly always holds; the link is written last, and its sync is the blob's,
-            // too. Where it does not hold, one step after the other is looked at.
-            if is_open {
+            let mut steps = content.steps(&digest, &repository, &writer);
+            // A session that names payloads is closed before the blob names them: the sweep looks for the owner of a
+            // payload there. One that carries its bytes is closed behind the blob, and lets them go.
+            let close_first = base.is_some() && !content.payloads.is_empty();
+            if close_first {
                 registry.check_age(id)?;
+                steps.insert(0, content.session(id, base.as_ref(), closing));
+            } else if base.is_some() {
+                steps.push(Content::default().session(id, base.as_ref(), closing));
             }
+            // All of it in one round is what nearly always holds; what is written last is synced, and what was before
+            // it. Where it does not hold, one step after the other is looked at.
             let (done, outcome) = registry.cache.swap_in_order(steps.clone(), registry.settings.durability).await;
-            match outcome {
+            let certain = match outcome {
                 Ok(()) => return Ok(()),
-                Err(e) => certain &= e != WriteError::Unavailable,
-            }
-            let content = match steps.into_iter().next() {
-                Some(session) if is_open && done == 0 => {
+                Err(e) => e != WriteError::Unavailable,
+            };
+            let mut steps = steps.into_iter();
+            let content = match steps.next() {
+                Some(session) if close_first && done == 0 => {
                     match registry.commit_session(id, base.as_ref(), session, content.own.clone()).await {
                         Ok(()) => content,
                         // The same request once more was quicker: what it closed is what we have.
@@ -213,7 +200,13 @@ impl Append {
                 }
                 _ => content,
             };
-            registry.make_blob(&repository, &digest, content, writer, certain && base.is_none()).await
+            registry.make_blob(&repository, &digest, content, writer, certain && base.is_none()).await?;
+            if let (Some(closing), false) = (steps.nth(1), close_first) {
+                // Should it fail, the session ends by its age.
+                let Swap { key, header, body, when } = closing;
+                let _ = registry.cache.swap(&key, header, body, when, Durability::Process).await;
+            }
+            Ok(())
         })
         .await
     }
@@ -221,9 +214,6 @@ impl Append {
     /// Everything that came, if it has this digest.
     async fn checked(self, digest: &Digest) -> Result<Content, RegistryError> {
         let registry = Arc::clone(&self.registry);
-        if let (true, Some(record)) = (self.closed, &self.base) {
-            return registry.content_of(record).await;
-        }
         let (id, hasher) = (self.id, self.hasher.clone());
         let content = self.content().await?;
         let computed = match hasher.finish() {
@@ -261,166 +251,5 @@ impl Append {
             content.own = received.payload;
         }
         Ok(content)
-    }
-}
-
-impl Content {
-    /// What a record says that keeps it in payloads.
-    fn of(header: &Header) -> Self {
-        let (sums, payloads) = (header.sums.clone(), header.payloads.clone());
-        Self { sums, size: header.size, payloads, inline: Vec::new(), own: None }
-    }
-
-    /// The session's next record.
-    fn session(&self, id: SessionId, base: Option<&Arc<Record>>, facts: SessionFacts) -> Swap {
-        let mut header = Header::with_facts(self.size, self.sums.clone(), Facts::Session(facts));
-        header.payloads.clone_from(&self.payloads);
-        let when = base.map_or(When::Absent, |record| When::Is(record.tag().clone()));
-        Swap { key: id.key(), header, body: self.inline.clone(), when }
-    }
-
-    /// The blob's record and its link.
-    fn steps(&self, digest: &Digest, repository: &Repository, writer: &Writer) -> Vec<Swap> {
-        let blob = Swap {
-            key: digest.blob(),
-            header: self.blob(repository, writer.clone()),
-            body: self.inline.clone(),
-            when: When::Absent,
-        };
-        let header = Header { writer: writer.clone(), ..Header::new(0, Sums::default()) };
-        let link = Swap { key: repository.link(digest), header, body: Vec::new(), when: When::Absent };
-        vec![blob, link]
-    }
-
-    fn blob(&self, repository: &Repository, writer: Writer) -> Header {
-        let facts = Facts::Blob(BlobFacts { origin: repository.clone() });
-        let mut header = Header { writer, ..Header::with_facts(self.size, self.sums.clone(), facts) };
-        header.payloads.clone_from(&self.payloads);
-        header
-    }
-}
-
-impl Registry {
-    /// Makes the blob's record and the link, whatever is there. `own` says that nothing but this request can name its
-    /// payload: superfluous, it is removed.
-    async fn make_blob(
-        self: &Arc<Self>,
-        repository: &Repository,
-        digest: &Digest,
-        content: Content,
-        writer: Writer,
-        own: bool,
-    ) -> Result<(), RegistryError> {
-        let header = content.blob(repository, writer.clone());
-        let (key, durability) = (digest.blob(), Durability::Process);
-        let created = self.create(repository, &key, &header, &content.inline, durability).await;
-        if let (Ok(Created::Theirs) | Err(RegistryError::NoSpace), true, Some(payload)) = (&created, own, content.own) {
-            self.cache.discard(&payload).await;
-        }
-        created?;
-        self.link(repository, digest, writer).await
-    }
-
-    /// What a session holds that somebody else closed with this digest.
-    async fn closed_by_another(
-        self: &Arc<Self>,
-        id: SessionId,
-        digest: &Digest,
-    ) -> Result<Option<Content>, RegistryError> {
-        match self.progress(id).await {
-            Ok(Progress::Closed(record)) if closed_digest(&record) == Some(digest) => {
-                self.content_of(&record).await.map(Some)
-            }
-            Ok(_) | Err(RegistryError::UploadUnknown) => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// Swaps a session's record for the next one. `own` is the payload that this attempt wrote: removed when it lost.
-    async fn commit_session(
-        &self,
-        id: SessionId,
-        base: Option<&Arc<Record>>,
-        swap: Swap,
-        own: Option<ObjectKey>,
-    ) -> Result<(), RegistryError> {
-        let mut patience = Patience::new(self.settings.hold_on);
-        let lost = loop {
-            if let Err(e) = self.check_age(id) {
-                break e;
-            }
-            let Swap { key, header, body, when } = swap.clone();
-            match self.cache.swap(&key, header, body, when, Durability::Process).await {
-                Ok(()) => return Ok(()),
-                Err(WriteError::NoSpace) => break RegistryError::NoSpace,
-                // The answer may be what was lost: what is there now decides.
-                Err(WriteError::Changed | WriteError::Unavailable) => {}
-            }
-            // While the store does not say, the payload stays: the record may name it.
-            let now = self.inspect(&id.key()).await?;
-            let ours = now.as_ref().is_some_and(|record| match &own {
-                Some(own) => record.header.payloads.iter().any(|payload| payload.key == *own),
-                None => record.header.nonce == swap.header.nonce,
-            });
-            if ours {
-                return Ok(());
-            }
-            let unchanged = now.as_ref().map(|record| record.tag()) == base.map(|record| record.tag());
-            if !unchanged {
-                break match self.offset(id).await {
-                    Ok(offset) => RegistryError::OutOfOrder(offset),
-                    Err(e) => e,
-                };
-            }
-            patience.wait().await?;
-        };
-        if let Some(own) = own {
-            self.cache.discard(&own).await;
-        }
-        Err(lost)
-    }
-
-    /// What a closed session's record holds.
-    async fn content_of(self: &Arc<Self>, record: &Arc<Record>) -> Result<Content, RegistryError> {
-        let header = &record.header;
-        let mut content = Content::of(header);
-        if header.payloads.is_empty() && header.size > 0 {
-            content.inline = self.cache.inline(record).await.map_err(of_session)?;
-        }
-        Ok(content)
-    }
-
-    /// The digest of what came, by an algorithm that did not run along.
-    async fn read_back(
-        self: &Arc<Self>,
-        id: SessionId,
-        content: &Content,
-        algorithm: Algorithm,
-    ) -> Result<Digest, RegistryError> {
-        let mut hasher = Hasher::new(algorithm);
-        if content.payloads.is_empty() {
-            content.inline.iter().for_each(|part| hasher.update(part));
-            return Ok(hasher.finish());
-        }
-        let mut header = Header::new(content.size, content.sums.clone());
-        header.payloads.clone_from(&content.payloads);
-        let record = Arc::new(Record::unwritten(id.key(), header));
-        match self.cache.stream(&record, 0..content.size).await.map_err(of_session)? {
-            Body::Whole(bytes) => hasher.update(&bytes),
-            Body::Stream(mut pieces) => {
-                while let Some(piece) = pieces.next().await {
-                    hasher.update(&piece.map_err(of_session)?);
-                }
-            }
-        }
-        Ok(hasher.finish())
-    }
-}
-
-/// What a session kept cannot be read any more: the client has to begin another.
-fn of_session(error: ReadError) -> RegistryError {
-    match error {
-        ReadError::Corrupt | ReadError::Gone => RegistryError::UploadUnknown,
-        ReadError::Unavailable => RegistryError::Unavailable,
     }
 }

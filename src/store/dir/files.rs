@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps};
 use rustix::io::{Errno, ReadWriteFlags, Result};
 
 /// Files hold other people's build outputs: readable to the owner and its group.
@@ -129,6 +129,23 @@ pub fn write_all(fd: &OwnedFd, parts: &[Bytes], at: &mut u64) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Puts one file in another's place, and removes the other.
+///
+/// By exchanging the two where the file system can: ext4 writes a file to disk at once that is renamed over another
+/// (its `auto_da_alloc`), and whoever wants that asks for a sync.
+pub fn replace(root: &OwnedFd, new: &str, old: &str) -> Result<()> {
+    match rustix::fs::renameat_with(root, new, root, old, RenameFlags::EXCHANGE) {
+        Ok(()) => {
+            unlink(root, new);
+            Ok(())
+        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOENT | Errno::OPNOTSUPP) => {
+            rustix::fs::renameat(root, new, root, old)
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// Makes the directories on the way to `path`.

@@ -257,7 +257,7 @@ impl Inner {
     fn replace(&self, key: &ObjectKey, parts: &[Bytes], old: u64) -> Result<(), StoreError> {
         let temporary = owner::temporary_name();
         files::write_new(&self.root, &temporary, parts)?;
-        if let Err(e) = rustix::fs::renameat(&self.root, &temporary, &self.root, key.as_str()) {
+        if let Err(e) = files::replace(&self.root, &temporary, key.as_str()) {
             files::unlink(&self.root, &temporary);
             return Err(e.into());
         }
