@@ -73,6 +73,7 @@ impl App {
             refresh: config.oci.refresh.0,
             slack: config.oci.slack.0,
             hold_on: config.oci.hold_on.0,
+            max_blob: config.oci.max_blob.0,
             max_children: config.oci.max_children,
             max_depth: config.oci.max_depth,
             max_reach: config.oci.max_reach,

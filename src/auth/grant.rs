@@ -18,6 +18,8 @@ pub enum Target<'a> {
     Gradle(&'a str),
     /// A repository of the registry.
     Oci(&'a str),
+    /// All repositories there are.
+    EveryRepository,
     /// The node itself: covered by grants over everything of a kind.
     Node,
 }
@@ -80,6 +82,7 @@ impl Grant {
             && match target {
                 Target::Gradle(namespace) => self.scope == Scope::Gradle && matches(&self.glob, namespace),
                 Target::Oci(repository) => self.scope == Scope::Oci && matches(&self.glob, repository),
+                Target::EveryRepository => self.scope == Scope::Oci && self.glob == EVERYTHING,
                 Target::Node => self.glob == EVERYTHING,
             }
     }

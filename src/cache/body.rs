@@ -54,7 +54,7 @@ impl Cache {
     /// first chunk shows here, damage further on ends the body early.
     ///
     /// # Errors
-    /// [`ReadError`]; what is damaged was marked so.
+    /// [`ReadError`]; what is damaged was marked so, and [`ReadError::Replaced`] asks to look again.
     pub async fn stream(self: &Arc<Self>, record: &Arc<Record>, range: Range<u64>) -> Result<Body, ReadError> {
         if let Some(body) = record.body() {
             let index = |n| usize::try_from(n).unwrap_or(usize::MAX);
@@ -76,12 +76,7 @@ impl Cache {
                 Ok(Body::Whole(chunk.slice(skip..skip + wanted)))
             }
             Ok(_) => Ok(Body::Stream(Box::new(pieces))),
-            Err(ReadError::Unavailable) => Err(ReadError::Unavailable),
-            Err(damage) => {
-                self.hot.forget(record);
-                self.mark_bad(record.key(), record.tag(), &damage.to_string()).await;
-                Err(damage)
-            }
+            Err(damage) => Err(self.condemn(record, damage).await),
         }
     }
 

@@ -9,6 +9,9 @@ pub enum ReadError {
     /// Its bytes are gone; perhaps the record was replaced meanwhile.
     #[error("gone")]
     Gone,
+    /// Another write of the record went on meanwhile: look it up again.
+    #[error("replaced meanwhile")]
+    Replaced,
     /// The store cannot say now.
     #[error("unavailable")]
     Unavailable,

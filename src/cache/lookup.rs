@@ -39,6 +39,8 @@ pub enum Lookup {
     Live(Arc<Record>, Tier),
     /// Nothing to serve is there.
     Absent(Tier),
+    /// A record of a newer larder, which is left alone.
+    Newer,
     /// The store cannot say now.
     Unavailable,
 }
@@ -82,6 +84,7 @@ impl Cache {
             let (record, tier) = match self.lookup(key).await {
                 Lookup::Live(record, tier) => (record, tier),
                 Lookup::Absent(tier) => return Found::Miss(tier),
+                Lookup::Newer => return Found::Miss(Tier::Cold),
                 Lookup::Unavailable => return Found::Unavailable,
             };
             match self.body(&record).await {
@@ -90,19 +93,32 @@ impl Cache {
                     return Found::Hit(record, body, tier);
                 }
                 Err(ReadError::Unavailable) => return Found::Unavailable,
-                Err(damage) => {
-                    // Replaced while its body was opened? Then there is another one by now.
-                    self.hot.forget(&record);
-                    if let Lookup::Live(again, _) = self.lookup(key).await
-                        && again.tag() == record.tag()
-                    {
-                        self.mark_bad(key, record.tag(), &damage.to_string()).await;
-                        return Found::Miss(Tier::Cold);
-                    }
-                }
+                Err(damage) => match self.condemn(&record, damage).await {
+                    ReadError::Replaced => {}
+                    ReadError::Unavailable => return Found::Unavailable,
+                    ReadError::Corrupt | ReadError::Gone => return Found::Miss(Tier::Cold),
+                },
             }
         }
         Found::Miss(Tier::Cold)
+    }
+
+    /// Says what damage that was found in a record means: that it was replaced while it was read, or that it is bad, and
+    /// marked so.
+    pub(super) async fn condemn(self: &Arc<Self>, record: &Arc<Record>, damage: ReadError) -> ReadError {
+        if matches!(damage, ReadError::Unavailable | ReadError::Replaced) {
+            return damage;
+        }
+        self.hot.forget(record);
+        match Box::pin(self.lookup(record.key())).await {
+            Lookup::Live(again, _) if again.tag() == record.tag() => {
+                self.mark_bad(record.key(), record.tag(), &damage.to_string()).await;
+                damage
+            }
+            Lookup::Unavailable => ReadError::Unavailable,
+            // Replaced or removed: whoever looks again finds out.
+            Lookup::Live(..) | Lookup::Absent(_) | Lookup::Newer => ReadError::Replaced,
+        }
     }
 
     /// Reads a record from the store and remembers it.
@@ -121,7 +137,7 @@ impl Cache {
         let fetched = match read {
             Ok(fetched) => fetched,
             Err(ReadError::Gone) => return self.absent(key, seen),
-            Err(ReadError::Corrupt | ReadError::Unavailable) => return Lookup::Unavailable,
+            Err(ReadError::Corrupt | ReadError::Replaced | ReadError::Unavailable) => return Lookup::Unavailable,
         };
         match decoded {
             Some(Ok((header, _))) if header.state != State::Live => self.absent(key, seen),
@@ -139,8 +155,8 @@ impl Cache {
             },
             Some(Err(HeaderError::Newer(version))) => {
                 self.metrics.newer.inc();
-                tracing::debug!(%key, version, "a record of a newer larder is left alone and reads as a miss");
-                Lookup::Absent(Tier::Cold)
+                tracing::debug!(%key, version, "a record of a newer larder is left alone");
+                Lookup::Newer
             }
             Some(Err(damage)) => {
                 self.mark_bad(key, &fetched.tag, &damage.to_string()).await;
@@ -180,7 +196,22 @@ impl Cache {
         } else if fetched.size != start as u64 {
             return Err(ReadError::Corrupt);
         }
-        Ok(Record::new(key.clone(), header, start as u64, fetched.tag.clone(), fetched.modified, body))
+        Ok(self.record(key.clone(), header, start as u64, fetched.tag.clone(), fetched.modified, body))
+    }
+
+    /// A record of this store, with what its promise counts from.
+    pub(super) fn record(
+        &self,
+        key: ObjectKey,
+        header: Header,
+        start: u64,
+        tag: Tag,
+        modified: u64,
+        body: Option<Bytes>,
+    ) -> Record {
+        let record = Record::new(key, header, start, tag, modified, body);
+        // Where a renewal leaves the record as it is, `held` is that of the first write, and one process does all.
+        if self.store.traits().renews_in_place { record } else { record.counting_from_held() }
     }
 
     fn absent(&self, key: &ObjectKey, seen: Seen) -> Lookup {

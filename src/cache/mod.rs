@@ -111,7 +111,7 @@ impl Cache {
     /// [`WriteError::Unavailable`] when the store does not do it in time.
     pub async fn remove(&self, key: &ObjectKey) -> Result<bool, WriteError> {
         let was_there = match self.reading_within(self.settings.lookup_deadline, self.store.read(key, 1)).await {
-            Ok(_) | Err(ReadError::Corrupt) => true,
+            Ok(_) | Err(ReadError::Corrupt | ReadError::Replaced) => true,
             Err(ReadError::Gone) => false,
             Err(ReadError::Unavailable) => return Err(WriteError::Unavailable),
         };

@@ -95,9 +95,7 @@ impl Pieces {
                 }
                 Some(Err(damage)) if damage != ReadError::Unavailable => {
                     // Whoever asks next is told of a miss.
-                    let (cache, record) = (Arc::clone(&self.cache), Arc::clone(&self.record));
-                    cache.mark_bad(record.key(), record.tag(), &damage.to_string()).await;
-                    return Some(Err(damage));
+                    return Some(Err(self.cache.condemn(&self.record, damage).await));
                 }
                 outcome => return outcome,
             }

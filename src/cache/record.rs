@@ -59,12 +59,16 @@ pub struct ChunkPlace {
 impl Record {
     /// A record with the length of its encoded header and, when it is small and was checked, its body.
     pub fn new(key: ObjectKey, header: Header, start: u64, tag: Tag, modified: u64, body: Option<Bytes>) -> Self {
-        let renewed = match header.facts.as_deref() {
-            Some(Facts::Manifest(facts)) => modified.min(facts.held),
-            _ => modified,
-        };
-        let (renewed, vetted) = (AtomicU64::new(renewed), AtomicU64::new(u64::MAX));
+        let (renewed, vetted) = (AtomicU64::new(modified), AtomicU64::new(u64::MAX));
         Self { key, header, start, tag, modified, renewed, vetted, body }
+    }
+
+    /// The same, with a promise that counts from when the manifest's children were looked at.
+    pub fn counting_from_held(self) -> Self {
+        if let Some(Facts::Manifest(facts)) = self.header.facts.as_deref() {
+            self.renewed.fetch_min(facts.held, Ordering::Relaxed);
+        }
+        self
     }
 
     /// What would be read if a record with this header were there.

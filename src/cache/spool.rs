@@ -34,20 +34,20 @@ enum Writer {
 }
 
 impl Spool {
-    /// Begins a payload with what was gathered so far, which `floor` pays for.
+    /// Begins a payload with what was gathered so far, and what pays for it: the floor, and more where it was more.
     pub(super) async fn begin(
         cache: &Arc<Cache>,
         payload: ObjectKey,
         durability: Durability,
         pending: Gather,
         sums: SumsBuilder,
-        floor: Permit,
+        paid: (Permit, Option<Permit>),
     ) -> Result<Self, WriteError> {
         if !cache.writes.admits() {
             return Err(WriteError::Unavailable);
         }
         let writer = Writer::Idle(cache.writing(cache.store.create(&payload, durability)).await?);
-        let mut spool = Self { writer, payload, sums, pending, piece: FLOOR, extra: None, _floor: floor };
+        let mut spool = Self { writer, payload, sums, pending, piece: FLOOR, extra: paid.1, _floor: paid.0 };
         spool.flush(cache).await?;
         Ok(spool)
     }

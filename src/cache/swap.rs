@@ -1,20 +1,25 @@
 //! Records whose writes depend on what is there: read past the memory, swapped on a condition, renewed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::Cache;
-use super::body::Body;
-use super::budget::Permit;
+use super::budget::{FLOOR, Permit};
 use super::error::{ReadError, WriteError};
 use super::hot::{Change, Known};
 use super::record::{Record, SMALL};
+use crate::model::INLINE;
 use crate::model::facts::Facts;
 use crate::model::object::ObjectKey;
 use crate::model::record::{Header, HeaderError, MAX_HEADER, State};
 use crate::model::sums::Sums;
 use crate::store::{Durability, Listed, Stamp, When, Write};
+
+/// Between two looks whether there is memory.
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 
 impl Cache {
     /// The store's time, in milliseconds since 1970.
@@ -22,12 +27,31 @@ impl Cache {
         self.store.now()
     }
 
-    /// Memory for something that has to be in memory as a whole, at most all that there is for bodies.
+    /// Memory for the beginning of something that has to be in memory as a whole: at most a floor is waited for.
     ///
     /// # Errors
     /// [`WriteError::Unavailable`] when there is none within the write deadline.
     pub async fn reserve(&self, bytes: usize) -> Result<Permit, WriteError> {
-        self.floor(bytes).await
+        self.floor(bytes.min(FLOOR)).await
+    }
+
+    /// More of it, if it is free now: whoever holds some does not wait.
+    pub fn reserve_more(&self, bytes: usize) -> Option<Permit> {
+        self.transfers.try_extra(bytes)
+    }
+
+    /// Removes a record, if it still is the one in the store.
+    ///
+    /// # Errors
+    /// [`WriteError::Changed`]: look it up again.
+    pub async fn remove_if(&self, record: &Record) -> Result<(), WriteError> {
+        if !self.writes.admits() {
+            return Err(WriteError::Unavailable);
+        }
+        let change = self.hot.change(record.key());
+        let removed = self.writing(self.store.remove(record.key(), When::Is(record.tag().clone()))).await;
+        change.finish_unknown();
+        removed
     }
 
     /// Whether a renewal leaves the record as it is. Then this process is the only writer, too.
@@ -85,7 +109,7 @@ impl Cache {
             let body = body.and_then(|size| fetched.head.get(start..start + size));
             let body = body.filter(|body| header.sums.holds(0, body));
             let body = body.and_then(|body| Some(self.hot.make_room(body.len())?.guard(body.to_vec())));
-            let record = Record::new(key.clone(), header, start as u64, fetched.tag, fetched.modified, body);
+            let record = self.record(key.clone(), header, start as u64, fetched.tag, fetched.modified, body);
             return Ok(Some(Arc::new(record)));
         }
     }
@@ -148,7 +172,7 @@ impl Cache {
         let start = encoded.len() as u64;
         let parts = std::iter::once(encoded).chain(body).collect();
         let change = self.hot.change(&key);
-        (Write { key, parts, when }, Prepared { change, header, start, kept })
+        (Write { key, parts, when }, Prepared { change, header, start, kept, sent: self.store.now() })
     }
 
     /// Renews a live record, if it still is the one in the store. `held` replaces what a manifest says of when its
@@ -163,15 +187,19 @@ impl Cache {
         durability: Durability,
     ) -> Result<(), WriteError> {
         let sent = self.store.now();
-        if held.is_none() && self.store.traits().renews_in_place {
+        if self.store.traits().renews_in_place {
             self.writing(self.store.renew(record.key(), record.tag())).await?;
-            record.set_renewed(sent);
+            record.set_renewed(held.unwrap_or(sent).min(sent));
             return Ok(());
         }
-        let body = self.inline(record).await.map_err(|e| match e {
-            ReadError::Corrupt | ReadError::Gone => WriteError::Changed,
-            ReadError::Unavailable => WriteError::Unavailable,
-        })?;
+        // Payloads are written once: only the record is written anew.
+        let body = match record.header.payloads.is_empty() && record.header.size > 0 {
+            true => vec![self.inline(record).await.map_err(|e| match e {
+                ReadError::Corrupt | ReadError::Gone | ReadError::Replaced => WriteError::Changed,
+                ReadError::Unavailable => WriteError::Unavailable,
+            })?],
+            false => Vec::new(),
+        };
         let mut header = record.header.again();
         header.born = Some(header.born.unwrap_or_else(|| record.modified()));
         if let (Some(held), Some(Facts::Manifest(facts))) = (held, header.facts.as_deref_mut()) {
@@ -183,20 +211,67 @@ impl Cache {
         Ok(())
     }
 
-    /// The checked body of a record that carries it in itself. What is in memory of it stays paid for.
+    /// The checked body of a record that carries it in itself, as a whole; what it takes in memory is paid for first.
     ///
     /// # Errors
-    /// [`ReadError`]; what is damaged was marked so.
-    pub async fn inline(self: &Arc<Self>, record: &Arc<Record>) -> Result<Vec<Bytes>, ReadError> {
-        let mut pieces = match self.stream(record, 0..record.header.size).await? {
-            Body::Whole(bytes) => return Ok(vec![bytes]),
-            Body::Stream(pieces) => pieces,
-        };
-        let mut parts = Vec::new();
-        while let Some(piece) = pieces.next().await {
-            parts.push(piece?);
+    /// [`ReadError`]; what is damaged was marked so, and [`ReadError::Replaced`] asks to look again.
+    pub async fn inline(self: &Arc<Self>, record: &Arc<Record>) -> Result<Bytes, ReadError> {
+        if let Some(body) = record.body() {
+            return Ok(body.clone());
         }
-        Ok(parts)
+        let Some(first) = record.chunk(0) else { return Ok(Bytes::new()) };
+        let kept = self.hot.chunk(first.id).filter(|chunk| chunk.len() as u64 == record.header.size);
+        if let Some(chunk) = kept {
+            return Ok(chunk);
+        }
+        if !self.reads.admits() {
+            return Err(ReadError::Unavailable);
+        }
+        let size = usize::try_from(record.header.size).map_err(|_| ReadError::Corrupt)?;
+        let permit = match self.hot.make_room(size) {
+            Some(permit) => permit,
+            None => self.room(size).await?,
+        };
+        let read = async {
+            let reader = self.store.open(record.key()).await?;
+            reader.fill(first.offset, vec![0; size]).await
+        };
+        let bytes = match self.reading(read).await {
+            Ok(bytes) => bytes,
+            Err(damage) => return Err(self.condemn(record, damage).await),
+        };
+        let holds = |(index, chunk): (usize, &[u8])| record.header.sums.holds(index, chunk);
+        if !bytes.chunks(INLINE as usize).enumerate().all(holds) {
+            return Err(self.condemn(record, ReadError::Corrupt).await);
+        }
+        Ok(permit.guard(bytes))
+    }
+
+    /// Memory for this many bytes, at most a floor of which is queued for: who waits for more would keep those behind
+    /// waiting, too.
+    async fn room(&self, bytes: usize) -> Result<Permit, ReadError> {
+        if bytes <= FLOOR {
+            return self.floor(bytes).await.map_err(|_| ReadError::Unavailable);
+        }
+        let until = Instant::now() + self.settings.lookup_deadline;
+        loop {
+            match self.transfers.try_take(bytes) {
+                Some(permit) => return Ok(permit),
+                None if Instant::now() >= until => return Err(ReadError::Unavailable),
+                None => tokio::time::sleep(ROOM_PAUSE).await,
+            }
+        }
+    }
+
+    /// Up to `limit` folders directly below `prefix`, in order, after `after`.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn folders(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>, ReadError> {
+        if !self.reads.admits() {
+            return Err(ReadError::Unavailable);
+        }
+        self.reading(self.store.folders(prefix, after, limit)).await
     }
 
     /// Up to about `limit` objects whose keys begin with `prefix` and follow `after`, in key order.
@@ -230,11 +305,13 @@ struct Prepared<'a> {
     header: Header,
     start: u64,
     kept: Option<Bytes>,
+    /// The store's time before the write: what it renews counts from here.
+    sent: u64,
 }
 
 impl Prepared<'_> {
     fn finish(self, cache: &Cache, outcome: Result<Stamp, WriteError>) -> Result<(), WriteError> {
-        let Self { change, header, start, kept } = self;
+        let Self { change, header, start, kept, sent } = self;
         let stamp = match outcome {
             Ok(stamp) if cache.store.traits().keep_writes && header.state == State::Live => stamp,
             outcome => {
@@ -243,7 +320,8 @@ impl Prepared<'_> {
             }
         };
         let body = kept.and_then(|body| Some(cache.hot.make_room(body.len())?.guard(body.to_vec())));
-        let record = Record::new(change.key().clone(), header, start, stamp.tag, stamp.modified, body);
+        let modified = stamp.modified.min(sent);
+        let record = cache.record(change.key().clone(), header, start, stamp.tag, modified, body);
         change.finish(Known::Live(Arc::new(record)));
         Ok(())
     }

@@ -172,8 +172,8 @@ impl Upload {
 
     /// Goes on in a payload of the store: the body is too large for memory.
     async fn spool(&mut self) -> Result<(), WriteError> {
-        let (pending, sums, permit) = match std::mem::replace(&mut self.state, State::Failed) {
-            State::Gathered { parts, sums, permit, .. } => (parts, sums, permit),
+        let (pending, sums, paid) = match std::mem::replace(&mut self.state, State::Failed) {
+            State::Gathered { parts, sums, permit, more, .. } => (parts, sums, (permit, more)),
             // More than was declared: HTTP does not let that happen.
             State::Small { .. } | State::Spooled(_) | State::Failed => return Err(WriteError::Unavailable),
         };
@@ -181,7 +181,7 @@ impl Upload {
             Place::Beside(record) => record.beside(new_ulid()),
             Place::At(key) => key.clone(),
         };
-        let spool = Spool::begin(&self.cache, payload, self.durability, pending, sums, permit).await?;
+        let spool = Spool::begin(&self.cache, payload, self.durability, pending, sums, paid).await?;
         self.state = State::Spooled(spool);
         Ok(())
     }

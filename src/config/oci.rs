@@ -69,6 +69,9 @@ impl OciConfig {
         if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(format!("oci.{name}: must be more than nothing"));
         }
+        if self.max_children > 20_000 {
+            return Err("oci.max_children: at most 20000".into());
+        }
         if self.max_depth > 64 || self.max_page > 100_000 {
             return Err("oci: max_depth is at most 64, max_page at most 100000".into());
         }

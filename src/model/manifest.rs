@@ -4,12 +4,21 @@
 //! image-spec's release candidates. Fields that are not known here are left alone, and so are media types: what has the
 //! shape of a manifest is one.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::digest::Digest;
 
+/// The longest list in a manifest that is read at all.
+pub const MOST_DESCRIPTORS: usize = 20_000;
+
 /// A manifest as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Manifest {
     /// The media type that it says it has.
     pub media_type: Option<String>,
@@ -19,8 +28,8 @@ pub struct Manifest {
     pub subject: Option<Digest>,
     /// Its own artifact type, or that of its configuration.
     pub artifact_type: Option<String>,
-    /// Its annotations, as they stand there.
-    pub annotations: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Its annotations, an object of JSON as it stands there.
+    pub annotations: Option<Box<RawValue>>,
 }
 
 /// Something that a manifest names.
@@ -60,29 +69,72 @@ pub enum ManifestError {
     TwoSizes(Digest),
 }
 
+/// What is looked at of a manifest, borrowed from its text: what it takes in memory beside that is bounded.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Raw {
-    media_type: Option<String>,
-    artifact_type: Option<String>,
-    config: Option<Descriptor>,
-    #[serde(default)]
-    layers: Option<Vec<Descriptor>>,
-    #[serde(default)]
-    blobs: Option<Vec<Descriptor>>,
-    #[serde(default)]
-    manifests: Option<Vec<Descriptor>>,
-    subject: Option<Descriptor>,
-    annotations: Option<serde_json::Map<String, serde_json::Value>>,
+struct Raw<'a> {
+    #[serde(borrow)]
+    media_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    artifact_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    config: Option<Descriptor<'a>>,
+    #[serde(borrow)]
+    layers: Option<Descriptors<'a>>,
+    #[serde(borrow)]
+    blobs: Option<Descriptors<'a>>,
+    #[serde(borrow)]
+    manifests: Option<Descriptors<'a>>,
+    #[serde(borrow)]
+    subject: Option<Descriptor<'a>>,
+    #[serde(borrow)]
+    annotations: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
+struct Descriptor<'a> {
+    #[serde(borrow, default)]
+    media_type: Cow<'a, str>,
+    #[serde(borrow)]
+    digest: Cow<'a, str>,
     size: u64,
+}
+
+/// A list that ends reading when it is too long.
+struct Descriptors<'a>(Vec<Descriptor<'a>>);
+
+impl<'a> Descriptors<'a> {
+    fn into_list(list: Option<Self>) -> Vec<Descriptor<'a>> {
+        list.map(|list| list.0).unwrap_or_default()
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Descriptors<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<'a>(PhantomData<&'a ()>);
+
+        impl<'de: 'a, 'a> Visitor<'de> for Reader<'a> {
+            type Value = Descriptors<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of descriptors")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut descriptors = Vec::new();
+                while let Some(descriptor) = list.next_element()? {
+                    if descriptors.len() == MOST_DESCRIPTORS {
+                        return Err(serde::de::Error::custom(format!("more than {MOST_DESCRIPTORS} descriptors")));
+                    }
+                    descriptors.push(descriptor);
+                }
+                Ok(Descriptors(descriptors))
+            }
+        }
+
+        deserializer.deserialize_seq(Reader(PhantomData))
+    }
 }
 
 impl Manifest {
@@ -93,16 +145,17 @@ impl Manifest {
     pub fn parse(bytes: &[u8], widest: usize) -> Result<Self, ManifestError> {
         // JSON is UTF-8 (RFC 8259, section 8.1), also in what is not looked at here.
         let text = std::str::from_utf8(bytes).map_err(|e| ManifestError::Json(e.to_string()))?;
-        let raw: Raw = serde_json::from_str(text).map_err(|e| ManifestError::Json(e.to_string()))?;
+        let raw: Raw<'_> = serde_json::from_str(text).map_err(|e| ManifestError::Json(e.to_string()))?;
         if raw.config.is_none() && raw.layers.is_none() && raw.blobs.is_none() && raw.manifests.is_none() {
             return Err(ManifestError::Json("neither config nor layers nor manifests stand there".into()));
         }
-        let of_config = raw.config.as_ref().map(|config| config.media_type.clone());
+        let of_config = raw.config.as_ref().map(|config| config.media_type.clone().into_owned());
         let mut children = Vec::new();
         let mut seen = std::collections::HashMap::new();
-        let blobs = raw.config.into_iter().chain(raw.layers.into_iter().flatten());
-        let blobs = blobs.chain(raw.blobs.into_iter().flatten()).map(|descriptor| (descriptor, Kind::Blob));
-        let manifests = raw.manifests.into_iter().flatten().map(|descriptor| (descriptor, Kind::Manifest));
+        let list = Descriptors::into_list;
+        let blobs = raw.config.into_iter().chain(list(raw.layers)).chain(list(raw.blobs));
+        let blobs = blobs.map(|descriptor| (descriptor, Kind::Blob));
+        let manifests = list(raw.manifests).into_iter().map(|descriptor| (descriptor, Kind::Manifest));
         for (descriptor, kind) in blobs.chain(manifests) {
             if descriptor.lies_elsewhere() {
                 continue;
@@ -117,17 +170,21 @@ impl Manifest {
                 return Err(ManifestError::TooWide(widest));
             }
         }
+        if raw.annotations.is_some_and(|text| !text.get().starts_with('{')) {
+            return Err(ManifestError::Json("annotations are not an object".into()));
+        }
+        let owned = |text: Option<Cow<'_, str>>| text.filter(|text| !text.is_empty()).map(Cow::into_owned);
         Ok(Self {
-            media_type: raw.media_type.filter(|text| !text.is_empty()),
+            media_type: owned(raw.media_type),
             children,
             subject: raw.subject.map(|subject| subject.digest()).transpose()?,
-            artifact_type: raw.artifact_type.filter(|text| !text.is_empty()).or(of_config),
-            annotations: raw.annotations,
+            artifact_type: owned(raw.artifact_type).or(of_config),
+            annotations: raw.annotations.map(ToOwned::to_owned),
         })
     }
 }
 
-impl Descriptor {
+impl Descriptor<'_> {
     fn digest(&self) -> Result<Digest, ManifestError> {
         Digest::parse(&self.digest)
             .ok_or_else(|| ManifestError::Digest(self.digest.chars().take(160).flat_map(char::escape_debug).collect()))
@@ -163,7 +220,7 @@ mod tests {
         let blob = |n, size| Child { digest: d(n), size, kind: Kind::Blob };
         assert_eq!(manifest.children, [blob(0, 1), blob(1, 2)]);
         assert_eq!((manifest.media_type.as_deref(), manifest.artifact_type.as_deref()), (Some("m"), Some("c")));
-        assert_eq!(Manifest::parse(text.as_bytes(), 1), Err(ManifestError::TooWide(1)));
+        assert_eq!(Manifest::parse(text.as_bytes(), 1).unwrap_err(), ManifestError::TooWide(1));
     }
 
     #[test]
@@ -197,6 +254,9 @@ mod tests {
         assert!(matches!(parse(r#"{"layers":[{"digest":"x","size":1}]}"#), ManifestError::Digest(_)));
         let two = format!(r#"{{"layers":[{{"digest":"{0}","size":1}},{{"digest":"{0}","size":2}}]}}"#, d(0));
         assert_eq!(parse(&two), ManifestError::TwoSizes(d(0)));
+        let many = vec![r#"{"digest":"x","size":1}"#; MOST_DESCRIPTORS + 1].join(",");
+        assert!(matches!(parse(&format!(r#"{{"layers":[{many}]}}"#)), ManifestError::Json(_)));
+        assert!(matches!(parse(r#"{"layers":[],"annotations":[1]}"#), ManifestError::Json(_)));
         let deep = "[".repeat(100_000);
         assert!(matches!(parse(&format!(r#"{{"layers":[],"annotations":{deep}"#)), ManifestError::Json(_)));
     }

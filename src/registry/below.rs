@@ -7,10 +7,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::promise::Promise;
 use super::walk::{Step, Walk};
 use super::{Registry, RegistryError};
-use crate::cache::Record;
+use crate::cache::{ReadError, Record};
 use crate::model::digest::Digest;
 use crate::model::facts::Facts;
-use crate::model::manifest::{Child, Kind, Manifest};
+use crate::model::manifest::{Child, Kind, MOST_DESCRIPTORS, Manifest};
+use crate::model::object::ObjectKey;
 use crate::model::repository::Repository;
 
 /// Children that are looked at side by side.
@@ -47,9 +48,9 @@ impl Registry {
         self: &Arc<Self>,
         repository: &Repository,
         record: &Arc<Record>,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<Promise, RegistryError> {
         if record.is_vetted(self.cache.damage()) {
-            return Ok(true);
+            return Ok(Promise::Given);
         }
         self.is_whole_in(&Arc::new(self.walk()), 1, repository, record).await
     }
@@ -60,19 +61,22 @@ impl Registry {
         depth: u32,
         repository: &Repository,
         record: &Arc<Record>,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<Promise, RegistryError> {
         let damage = self.cache.damage();
         if record.is_vetted(damage) {
-            return Ok(true);
+            return Ok(Promise::Given);
         }
         match walk.enter(record.key(), depth) {
             Step::Go => {}
-            Step::Seen => return Ok(true),
-            Step::TooFar => return Ok(false),
+            Step::Seen => return Ok(Promise::Given),
+            Step::TooFar => return Ok(Promise::Broken),
         }
         let whole = Box::pin(self.look_below(walk, depth, repository, record, Below::Look)).await?;
+        if whole == Promise::Changed {
+            walk.leave(record.key());
+        }
         // What was seen before in this walk may still turn out broken; the first one tells for all of them.
-        if whole && depth == 1 {
+        if whole == Promise::Given && depth == 1 {
             record.set_vetted(damage);
         }
         Ok(whole)
@@ -85,7 +89,7 @@ impl Registry {
         record: &Arc<Record>,
     ) -> Result<Promise, RegistryError> {
         let promise = self.renew_in(&Arc::new(self.walk()), 1, repository, record).await?;
-        if let (Promise::Given, Some(digest)) = (promise, digest_of(record)) {
+        if let (Promise::Given, Some(digest)) = (promise, digest_of(record.key())) {
             let (registry, repository) = (Arc::clone(self), repository.clone());
             // With an image go its signatures. Should it fail, the next renewal tries again: hours are left.
             tokio::spawn(async move { registry.renew_referrers(&repository, &digest).await });
@@ -116,8 +120,16 @@ impl Registry {
         }
         // Before the first of them is looked at: a process that is frozen in between promises nothing younger.
         let held = self.cache.now();
-        if !Box::pin(self.look_below(walk, depth, repository, record, Below::Renew)).await? {
-            return Ok(Promise::Broken);
+        match Box::pin(self.look_below(walk, depth, repository, record, Below::Renew)).await? {
+            Promise::Given => {}
+            other => {
+                walk.leave(record.key());
+                return Ok(other);
+            }
+        }
+        // Everything below is young enough now, in whichever manifest it hangs; this one perhaps is, too.
+        if depth > 1 && !self.is_older_than_slack(record) {
+            return Ok(Promise::Given);
         }
         self.rewrite(record, Some(held)).await
     }
@@ -129,20 +141,22 @@ impl Registry {
         repository: &Repository,
         record: &Arc<Record>,
         what: Below,
-    ) -> Result<bool, RegistryError> {
-        let bytes = match self.cache.inline(record).await {
-            Ok(parts) => parts.concat(),
-            Err(crate::cache::ReadError::Unavailable) => return Err(RegistryError::Unavailable),
-            Err(_) => return Ok(false),
+    ) -> Result<Promise, RegistryError> {
+        let children = match self.cache.inline(record).await {
+            // It was taken once, perhaps under larger limits.
+            Ok(bytes) => match Manifest::parse(&bytes, MOST_DESCRIPTORS) {
+                Ok(manifest) => manifest.children,
+                Err(_) => return Ok(Promise::Broken),
+            },
+            Err(ReadError::Unavailable) => return Err(RegistryError::Unavailable),
+            Err(ReadError::Replaced) => return Ok(Promise::Changed),
+            Err(ReadError::Corrupt | ReadError::Gone) => return Ok(Promise::Broken),
         };
-        // It was taken once, perhaps under larger limits.
-        let Ok(manifest) = Manifest::parse(&bytes, usize::MAX) else { return Ok(false) };
-        drop(bytes);
-        if !walk.allows(manifest.children.len()) {
-            return Ok(false);
+        if !walk.allows(children.len()) {
+            return Ok(Promise::Broken);
         }
-        let found = self.children_in(walk, depth, repository, &manifest.children, what).await?;
-        Ok(found.iter().all(Option::is_some))
+        let found = self.children_in(walk, depth, repository, &children, what).await?;
+        Ok(if found.iter().all(Option::is_some) { Promise::Given } else { Promise::Broken })
     }
 
     /// What is there of the children of a manifest that is being pushed, in their order, each renewed.
@@ -212,12 +226,10 @@ impl Registry {
     ) -> Result<Option<Present>, RegistryError> {
         for _ in 0..8 {
             let Some(record) = self.find(&repository.manifest(digest)).await? else { return Ok(None) };
-            let outcome = if what == Below::Renew && self.is_older_than_slack(&record) {
-                Box::pin(self.renew_in(walk, depth, repository, &record)).await?
-            } else if self.is_whole_in(walk, depth, repository, &record).await? {
-                Promise::Given
-            } else {
-                Promise::Broken
+            // A young manifest is not written anew, but what hangs below it may be older than it.
+            let outcome = match what {
+                Below::Renew => Box::pin(self.renew_in(walk, depth, repository, &record)).await?,
+                Below::Look => self.is_whole_in(walk, depth, repository, &record).await?,
             };
             match outcome {
                 Promise::Given => {
@@ -233,9 +245,9 @@ impl Registry {
     }
 }
 
-/// The digest of the manifest that a record holds, from its key.
-fn digest_of(record: &Record) -> Option<Digest> {
-    let mut parts = record.key().as_str().rsplit('/');
+/// The digest that a key ends in.
+pub(super) fn digest_of(key: &ObjectKey) -> Option<Digest> {
+    let mut parts = key.as_str().rsplit('/');
     let (hex, algorithm) = (parts.next()?, parts.next()?);
     Digest::parse(&format!("{algorithm}:{hex}"))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::find::Patience;
 use super::promise::Promise;
-use super::{Registry, RegistryError};
+use super::{Registry, RegistryError, carry};
 use crate::cache::{Body, ReadError, Record};
 use crate::model::digest::Digest;
 use crate::model::facts::Facts;
@@ -49,16 +49,21 @@ impl Registry {
         Ok(link?.zip(blob?))
     }
 
-    /// Opens a part of a blob, and the blob's record. `range` is chosen when the size is known.
+    /// Opens a part of a blob; `None` when its record was replaced meanwhile: it has to be looked up again.
     ///
     /// # Errors
     /// [`RegistryError::BlobUnknown`] also when its bytes are damaged; it is marked so, and the next push replaces it.
-    pub async fn open_blob(self: &Arc<Self>, record: &Arc<Record>, range: Range<u64>) -> Result<Body, RegistryError> {
+    pub async fn open_blob(
+        self: &Arc<Self>,
+        record: &Arc<Record>,
+        range: Range<u64>,
+    ) -> Result<Option<Body>, RegistryError> {
         let mut patience = Patience::new(self.settings.hold_on);
         loop {
             match self.cache.stream(record, range.clone()).await {
-                Ok(body) => return Ok(body),
+                Ok(body) => return Ok(Some(body)),
                 Err(ReadError::Unavailable) => patience.wait().await?,
+                Err(ReadError::Replaced) => return Ok(None),
                 Err(ReadError::Corrupt | ReadError::Gone) => return Err(RegistryError::BlobUnknown),
             }
         }
@@ -76,7 +81,10 @@ impl Registry {
         writer: Writer,
     ) -> Result<(), RegistryError> {
         self.blob(from, digest).await?;
-        self.link(repository, digest, writer).await
+        self.link(repository, digest, writer).await?;
+        // The look is repeated last: what was vouched for at first may be long ago.
+        self.blob(repository, digest).await?;
+        Ok(())
     }
 
     /// Where a blob was pushed first, if it can still be read there.
@@ -113,7 +121,9 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::BlobUnknown`] when it had none.
-    pub async fn delete_blob(&self, repository: &Repository, digest: &Digest) -> Result<(), RegistryError> {
-        if self.bury(&repository.link(digest)).await? { Ok(()) } else { Err(RegistryError::BlobUnknown) }
+    pub async fn delete_blob(self: &Arc<Self>, repository: &Repository, digest: &Digest) -> Result<(), RegistryError> {
+        let (registry, link) = (Arc::clone(self), repository.link(digest));
+        let buried = carry(async move { registry.bury(&link).await }).await?;
+        if buried { Ok(()) } else { Err(RegistryError::BlobUnknown) }
     }
 }

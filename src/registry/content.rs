@@ -124,13 +124,15 @@ impl Registry {
         }
     }
 
-    /// Swaps a session's record for the next one. `own` is the payload that this attempt wrote: removed when it lost.
+    /// Swaps a session's record for the next one. `own` is the payload that this attempt wrote: removed when
+    /// it lost for certain; `certain` says that no write that names it is under way.
     pub(super) async fn commit_session(
         &self,
         id: SessionId,
         base: Option<&Arc<Record>>,
         swap: Swap,
         own: Option<ObjectKey>,
+        mut certain: bool,
     ) -> Result<(), RegistryError> {
         let mut patience = Patience::new(self.settings.hold_on);
         let lost = loop {
@@ -142,7 +144,8 @@ impl Registry {
                 Ok(()) => return Ok(()),
                 Err(WriteError::NoSpace) => break RegistryError::NoSpace,
                 // The answer may be what was lost: what is there now decides.
-                Err(WriteError::Changed | WriteError::Unavailable) => {}
+                Err(WriteError::Changed) => {}
+                Err(WriteError::Unavailable) => certain = false,
             }
             // While the store does not say, the payload stays: the record may name it.
             let now = self.inspect(&id.key()).await?;
@@ -155,6 +158,8 @@ impl Registry {
             }
             let unchanged = now.as_ref().map(|record| record.tag()) == base.map(|record| record.tag());
             if !unchanged {
+                // What was sent depends on a record that is not there any more: it does not land later.
+                certain = true;
                 break match self.offset(id).await {
                     Ok(offset) => RegistryError::OutOfOrder(offset),
                     Err(e) => e,
@@ -162,7 +167,7 @@ impl Registry {
             }
             patience.wait().await?;
         };
-        if let Some(own) = own {
+        if let (Some(own), true) = (own, certain) {
             self.cache.discard(&own).await;
         }
         Err(lost)
@@ -198,7 +203,7 @@ impl Registry {
 /// What a session kept cannot be read any more: the client has to begin another.
 pub(super) fn of_session(error: ReadError) -> RegistryError {
     match error {
-        ReadError::Corrupt | ReadError::Gone => RegistryError::UploadUnknown,
+        ReadError::Corrupt | ReadError::Gone | ReadError::Replaced => RegistryError::UploadUnknown,
         ReadError::Unavailable => RegistryError::Unavailable,
     }
 }

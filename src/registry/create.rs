@@ -11,6 +11,7 @@ use crate::cache::{Record, WriteError};
 use crate::model::object::ObjectKey;
 use crate::model::record::{Header, State};
 use crate::model::repository::Repository;
+use crate::model::sums::Sums;
 use crate::store::{Durability, When};
 
 /// Who made the record that is there now.
@@ -79,28 +80,40 @@ impl Registry {
         record.header.state == State::Live && !self.is_late(record)
     }
 
-    /// Takes a record away: it becomes a tombstone, which a later push replaces. False when there was none.
+    /// Takes a record away: it becomes a tombstone, which a later push replaces. False when there was none. On a full
+    /// store, which has no room for a tombstone, it is removed.
     ///
     /// # Errors
     /// [`RegistryError::Unavailable`] when the store does not take it in time.
     pub(super) async fn bury(&self, key: &ObjectKey) -> Result<bool, RegistryError> {
+        let mut tomb = Header::new(0, Sums::default());
+        tomb.state = State::Dead;
         let mut patience = Patience::new(self.settings.hold_on);
-        loop {
-            let Some(there) = self.inspect(key).await?.filter(|record| record.header.state == State::Live) else {
-                return Ok(false);
+        let buried = loop {
+            let there = match self.inspect(key).await {
+                Ok(Some(there)) if there.header.state == State::Live => there,
+                // Ours, whose answer was lost.
+                Ok(there) => break Ok(there.is_some_and(|there| there.header.nonce == tomb.nonce)),
+                Err(e) => break Err(e),
             };
-            let mut tomb = Header::new(0, Default::default());
-            tomb.state = State::Dead;
-            match self.cache.swap(key, tomb, Vec::new(), When::Is(there.tag().clone()), Durability::Process).await {
-                Ok(_) => {
-                    // Last: who looks after this sees the tombstone.
-                    self.cache.note_damage();
-                    return Ok(true);
-                }
+            let when = When::Is(there.tag().clone());
+            let swapped = match self.cache.swap(key, tomb.clone(), Vec::new(), when, Durability::Process).await {
+                Err(WriteError::NoSpace) => self.cache.remove_if(&there).await,
+                swapped => swapped,
+            };
+            match swapped {
+                Ok(()) => break Ok(true),
                 Err(WriteError::Changed) => {}
-                Err(WriteError::NoSpace) => return Err(RegistryError::NoSpace),
-                Err(WriteError::Unavailable) => patience.wait().await?,
+                Err(WriteError::NoSpace) => break Err(RegistryError::NoSpace),
+                Err(WriteError::Unavailable) => {
+                    if let Err(e) = patience.wait().await {
+                        break Err(e);
+                    }
+                }
             }
-        }
+        };
+        // Whatever came of it, and last: who looks after this sees it.
+        self.cache.note_damage();
+        buried
     }
 }

@@ -21,6 +21,12 @@ pub enum RegistryError {
     /// The chunk does not begin where the last one ended.
     #[error("the upload has {0} bytes so far; go on from there")]
     OutOfOrder(u64),
+    /// The upload came in too many chunks.
+    #[error("an upload may have {0} chunks of more than 1 MiB in all; send larger ones")]
+    TooManyChunks(usize),
+    /// The blob is larger than is taken.
+    #[error("the blob is larger than oci.max_blob of this node")]
+    BlobTooLarge,
     /// The bytes are not those of the digest.
     #[error("the bytes that came have the digest {0}")]
     DigestMismatch(Digest),

@@ -24,6 +24,8 @@ impl Registry {
             match self.cache.lookup(key).await {
                 Lookup::Live(record, _) => return Ok((!self.is_late(&record)).then_some(record)),
                 Lookup::Absent(_) => return Ok(None),
+                // There is something, and only a newer node can say what.
+                Lookup::Newer => return Err(RegistryError::Unavailable),
                 Lookup::Unavailable => {
                     patience.get_or_insert_with(|| Patience::new(self.settings.hold_on)).wait().await?;
                 }
@@ -38,7 +40,7 @@ impl Registry {
             match self.cache.inspect(key).await {
                 Ok(found) => return Ok(found),
                 Err(ReadError::Unavailable) => patience.wait().await?,
-                Err(ReadError::Corrupt | ReadError::Gone) => return Ok(None),
+                Err(ReadError::Corrupt | ReadError::Gone | ReadError::Replaced) => return Ok(None),
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::find::Patience;
 use super::promise::Promise;
 use super::referrers::{Descriptor, referrer};
 use super::tags::tagged;
@@ -12,7 +13,8 @@ use crate::cache::{ReadError, Record, Swap};
 use crate::model::INLINE;
 use crate::model::digest::{Algorithm, Digest};
 use crate::model::facts::{Facts, ManifestFacts};
-use crate::model::manifest::Manifest;
+use crate::model::manifest::{MOST_DESCRIPTORS, Manifest};
+use crate::model::object::ObjectKey;
 use crate::model::record::{Header, Writer};
 use crate::model::repository::{Reference, Repository, TagName};
 use crate::model::sums::Sums;
@@ -108,9 +110,14 @@ impl Registry {
     ) -> Result<Arc<Record>, RegistryError> {
         for _ in 0..8 {
             let record = self.find(&repository.manifest(digest)).await?.ok_or(RegistryError::ManifestUnknown)?;
-            if !self.is_whole(repository, &record).await? {
-                tracing::warn!(%repository, %digest, "a manifest is not served: something that it names is gone or damaged; push it again");
-                return Err(RegistryError::ManifestUnknown);
+            match self.is_whole(repository, &record).await? {
+                Promise::Given => {}
+                Promise::Changed => continue,
+                Promise::Broken => {
+                    let what = "a manifest is not served: something that it names is gone or damaged; push it again";
+                    tracing::debug!(%repository, %digest, "{what}");
+                    return Err(RegistryError::ManifestUnknown);
+                }
             }
             match self.promise(repository, &record).await? {
                 Promise::Given => return Ok(record),
@@ -121,15 +128,16 @@ impl Registry {
         Err(RegistryError::Unavailable)
     }
 
-    /// The bytes of a manifest.
+    /// The bytes of a manifest; `None` when its record was replaced meanwhile: it has to be pulled again.
     ///
     /// # Errors
     /// [`RegistryError::ManifestUnknown`] when they are damaged.
-    pub async fn content(self: &Arc<Self>, pulled: &Pulled) -> Result<Vec<Bytes>, RegistryError> {
-        let mut patience = super::find::Patience::new(self.settings.hold_on);
+    pub async fn content(self: &Arc<Self>, pulled: &Pulled) -> Result<Option<Bytes>, RegistryError> {
+        let mut patience = Patience::new(self.settings.hold_on);
         loop {
             match self.cache.inline(&pulled.record).await {
-                Ok(parts) => return Ok(parts),
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(ReadError::Replaced) => return Ok(None),
                 Err(ReadError::Unavailable) => patience.wait().await?,
                 Err(ReadError::Corrupt | ReadError::Gone) => return Err(RegistryError::ManifestUnknown),
             }
@@ -185,6 +193,10 @@ impl Registry {
         }
         steps.extend(named.iter().map(|tag| tagged(repository, tag, &digest, writer.clone())));
         self.put_in_order(steps).await?;
+        // Repeated last: should it have taken very long, the client tries again, and everything is looked at anew.
+        if self.is_long_ago(held) {
+            return Err(RegistryError::Unavailable);
+        }
         Ok(Pushed { digest, subject })
     }
 
@@ -222,7 +234,7 @@ impl Registry {
         Ok((depth, reach))
     }
 
-    /// Removes a manifest, and the tags that point to it.
+    /// Removes a manifest, and the tags that point to it. A repeated call finishes what one before it left undone.
     ///
     /// # Errors
     /// [`RegistryError::ManifestUnknown`] when there is none.
@@ -231,20 +243,30 @@ impl Registry {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<(), RegistryError> {
-        let key = repository.manifest(digest);
-        let record = self.find(&key).await?;
-        if !self.bury(&key).await? {
-            return Err(RegistryError::ManifestUnknown);
-        }
-        self.removed.note(&key, self.cache.now());
-        if let Some(record) = record
-            && let Ok(parts) = self.cache.inline(&record).await
-            && let Ok(manifest) = Manifest::parse(&parts.concat(), usize::MAX)
-            && let Some(subject) = manifest.subject
-        {
-            self.cache.remove(&repository.referrer(&subject, digest)).await?;
-        }
-        self.drop_tags_of(repository, digest).await
+        let (registry, repository, digest) = (Arc::clone(self), repository.clone(), digest.clone());
+        carry(async move {
+            let key = repository.manifest(&digest);
+            let subject = registry.subject_of(&key).await?;
+            let was_there = registry.bury(&key).await?;
+            registry.removed.note(&key, registry.cache.now());
+            if let Some(subject) = subject
+                && let Some(referrer) = registry.find(&repository.referrer(&subject, &digest)).await?
+                && registry.find(&key).await?.is_none()
+            {
+                // Changed: pushed again meanwhile.
+                let _ = registry.cache.remove_if(&referrer).await;
+            }
+            registry.drop_tags_of(&repository, &digest).await?;
+            if was_there { Ok(()) } else { Err(RegistryError::ManifestUnknown) }
+        })
+        .await
+    }
+
+    /// What the manifest under a key refers to, as far as that can be read.
+    async fn subject_of(self: &Arc<Self>, key: &ObjectKey) -> Result<Option<Digest>, RegistryError> {
+        let Some(record) = self.find(key).await? else { return Ok(None) };
+        let Ok(bytes) = self.cache.inline(&record).await else { return Ok(None) };
+        Ok(Manifest::parse(&bytes, MOST_DESCRIPTORS).ok().and_then(|manifest| manifest.subject))
     }
 
     /// When something that a reference named was removed, in milliseconds since 1970, if it was lately and here.

@@ -26,6 +26,8 @@ mod walk;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 pub use error::RegistryError;
 pub use manifests::{Pulled, Push, Pushed};
 pub use referrers::{Descriptor, Referrers};
@@ -33,6 +35,7 @@ pub use session::SessionId;
 pub use tags::Names;
 pub use upload::Append;
 
+use self::promise::Promise;
 use self::removed::Removed;
 use crate::cache::{Cache, Carried, Flights, WriteError};
 use crate::model::object::ObjectKey;
@@ -48,6 +51,8 @@ pub struct Settings {
     pub slack: Duration,
     /// How long a lookup is tried again while the store cannot answer.
     pub hold_on: Duration,
+    /// The largest blob, in bytes.
+    pub max_blob: u64,
     /// Blobs and manifests that one manifest may name.
     pub max_children: usize,
     /// Levels of manifests.
@@ -66,7 +71,10 @@ pub struct Registry {
     sealer: Sealer,
     /// Renewals under way, each for all who wait for it.
     renewals: Flights<ObjectKey, Result<(), WriteError>>,
+    manifest_renewals: Flights<ObjectKey, Result<Promise, RegistryError>>,
     removed: Removed,
+    /// One at a time: a walk through all repositories reads many folders.
+    walks: Semaphore,
     renewed: prometheus::IntCounter,
 }
 
@@ -78,7 +86,9 @@ impl Registry {
             settings,
             sealer: Sealer::new(secret),
             renewals: Flights::default(),
+            manifest_renewals: Flights::default(),
             removed: Removed::default(),
+            walks: Semaphore::new(1),
             renewed,
         })
     }

@@ -12,6 +12,9 @@ use crate::cache::{Record, WriteError};
 use crate::model::facts::Facts;
 use crate::model::repository::Repository;
 
+/// However short `slack` is: a push may take this long.
+const LEAST_SLACK_MS: u128 = 60_000;
+
 /// What a promise came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Promise {
@@ -52,6 +55,11 @@ impl Registry {
         u128::from(age) > self.settings.slack.as_millis()
     }
 
+    /// Whether what was looked at then, in milliseconds since 1970, has to be looked at again.
+    pub(super) fn is_long_ago(&self, then: u64) -> bool {
+        u128::from(self.cache.now().saturating_sub(then)) > self.settings.slack.as_millis().max(LEAST_SLACK_MS)
+    }
+
     /// Vouches for a record of this repository. To be asked last before the answer.
     ///
     /// # Errors
@@ -86,10 +94,37 @@ impl Registry {
         repository: &Repository,
         record: &Arc<Record>,
     ) -> Result<Promise, RegistryError> {
-        if let Some(Facts::Manifest(_)) = record.header.facts.as_deref() {
-            return Box::pin(self.renew_manifest(repository, record)).await;
+        match record.header.facts.as_deref() {
+            Some(Facts::Manifest(_)) => self.renew_manifest_once(repository, record).await,
+            // A tag is never younger than its manifest.
+            Some(Facts::Tag(facts)) => {
+                let Some(manifest) = self.find(&repository.manifest(&facts.digest)).await? else {
+                    return Ok(Promise::Broken);
+                };
+                if self.is_older_than_slack(&manifest) {
+                    match self.renew_manifest_once(repository, &manifest).await? {
+                        Promise::Given => {}
+                        other => return Ok(other),
+                    }
+                }
+                self.rewrite(record, None).await
+            }
+            _ => self.rewrite(record, None).await,
         }
-        self.rewrite(record, None).await
+    }
+
+    /// One renewal of a manifest for all who want it.
+    async fn renew_manifest_once(
+        self: &Arc<Self>,
+        repository: &Repository,
+        record: &Arc<Record>,
+    ) -> Result<Promise, RegistryError> {
+        let begin = || {
+            let (registry, repository, record) = (Arc::clone(self), repository.clone(), Arc::clone(record));
+            async move { Box::pin(registry.renew_manifest(&repository, &record)).await }
+        };
+        let renewed = self.manifest_renewals.join(record.key(), begin).await;
+        renewed.unwrap_or(Err(RegistryError::Unavailable))
     }
 
     /// Renews this one record.

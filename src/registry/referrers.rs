@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+use super::below::digest_of;
 use super::promise::Promise;
 use super::{Registry, RegistryError};
 use crate::cache::Swap;
@@ -17,10 +19,12 @@ use crate::model::sums::Sums;
 use crate::store::When;
 
 const PAGE: usize = 256;
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 4;
+/// Descriptors that one request looks at.
+const MOST_LOOKS: usize = 2048;
 
 /// A descriptor in a referrers list (image-spec, descriptor.md).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
     /// The manifest's media type.
@@ -32,9 +36,9 @@ pub struct Descriptor {
     /// Its own artifact type, or its configuration's media type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// Its annotations.
+    /// Its annotations, an object of JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub annotations: Option<serde_json::Map<String, serde_json::Value>>,
+    pub annotations: Option<Box<RawValue>>,
 }
 
 /// A page of a referrers list.
@@ -71,10 +75,15 @@ impl Registry {
     ) -> Result<Referrers, RegistryError> {
         let prefix = repository.referrers(subject);
         let mut after = last.map(|digest| repository.referrer(subject, digest));
-        let (mut descriptors, mut bytes) = (Vec::new(), 0);
+        let (mut descriptors, mut bytes, mut looked_at) = (Vec::new(), 0, 0);
         loop {
             let page = self.page(&prefix, after.as_ref(), PAGE).await?;
             let Some(end) = page.last() else { return Ok(Referrers { descriptors, next: None }) };
+            if looked_at >= MOST_LOOKS {
+                // A page may be empty: who asks for a rare type goes through the list in steps.
+                return Ok(Referrers { descriptors, next: after.as_ref().and_then(digest_of) });
+            }
+            looked_at += page.len();
             after = Some(end.clone());
             let looks: Vec<_> = page
                 .into_iter()
@@ -107,7 +116,7 @@ impl Registry {
     ) -> Result<Option<(Descriptor, usize)>, RegistryError> {
         let Some(record) = self.find(key).await? else { return Ok(None) };
         let bytes = match self.cache.inline(&record).await {
-            Ok(parts) => parts.concat(),
+            Ok(bytes) => bytes,
             Err(crate::cache::ReadError::Unavailable) => return Err(RegistryError::Unavailable),
             Err(_) => return Ok(None),
         };
@@ -133,9 +142,7 @@ impl Registry {
             after = Some(end.clone());
             for key in &page {
                 let Some(record) = self.find(key).await? else { continue };
-                let mut parts = key.as_str().rsplit('/');
-                let digest = parts.next().zip(parts.next()).map(|(hex, algorithm)| format!("{algorithm}:{hex}"));
-                let Some(digest) = digest.and_then(|text| Digest::parse(&text)) else { continue };
+                let Some(digest) = digest_of(key) else { continue };
                 if let Some(manifest) = self.find(&repository.manifest(&digest)).await?
                     && self.is_older_than_slack(&manifest)
                     && self.renew_alone(repository, &manifest).await? == Promise::Broken

@@ -64,12 +64,21 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::ManifestUnknown`] when there is none.
     pub async fn delete_tag(&self, repository: &Repository, tag: &TagName) -> Result<(), RegistryError> {
-        let key = repository.tag(tag);
-        if !self.cache.remove(&key).await? {
-            return Err(RegistryError::ManifestUnknown);
+        for _ in 0..8 {
+            let Some((record, _)) = self.tag(repository, tag).await? else {
+                return Err(RegistryError::ManifestUnknown);
+            };
+            match self.cache.remove_if(&record).await {
+                Ok(()) => {
+                    self.removed.note(record.key(), self.cache.now());
+                    return Ok(());
+                }
+                // Written again meanwhile: the tag that was asked for is the one there is now.
+                Err(WriteError::Changed) => self.cache.forget(&record),
+                Err(e) => return Err(e.into()),
+            }
         }
-        self.removed.note(&key, self.cache.now());
-        Ok(())
+        Err(RegistryError::Unavailable)
     }
 
     /// Up to `limit` tags of a repository after `last`, in lexical order.
@@ -122,9 +131,16 @@ impl Registry {
             after = Some(last.clone());
             for key in &page {
                 let Some(name) = key.as_str().strip_prefix(&prefix).and_then(TagName::parse) else { continue };
-                if self.tag(repository, &name).await?.is_some_and(|(_, target)| target == *digest) {
-                    // Gone already is as good.
-                    let _ = self.delete_tag(repository, &name).await;
+                let Some((record, target)) = self.tag(repository, &name).await? else { continue };
+                if target != *digest {
+                    continue;
+                }
+                // Pushed again meanwhile: what was tagged then stays.
+                if self.find(&repository.manifest(digest)).await?.is_some() {
+                    return Ok(());
+                }
+                if self.cache.remove_if(&record).await.is_ok() {
+                    self.removed.note(record.key(), self.cache.now());
                 }
             }
         }
@@ -141,7 +157,7 @@ impl Registry {
         loop {
             match self.cache.list(prefix, after, limit).await {
                 Ok(listed) => return Ok(listed.into_iter().map(|object| object.key).collect()),
-                Err(ReadError::Gone | ReadError::Corrupt) => return Ok(Vec::new()),
+                Err(ReadError::Gone | ReadError::Corrupt | ReadError::Replaced) => return Ok(Vec::new()),
                 Err(ReadError::Unavailable) => patience.wait().await?,
             }
         }

@@ -22,6 +22,9 @@ use crate::model::repository::Repository;
 use crate::model::sums::Sums;
 use crate::store::{Durability, When};
 
+/// Chunks of one upload that are kept apart; each costs some bytes in a record that is read as a whole.
+const MOST_PAYLOADS: usize = 4096;
+
 /// One request's bytes on their way into a session, or into a blob that needs none. Dropped before it is finished, it
 /// leaves the session as it was.
 pub struct Append {
@@ -66,6 +69,9 @@ impl Registry {
         if from.is_some_and(|from| from != offset) && !closed {
             return Err(RegistryError::OutOfOrder(offset));
         }
+        if offset.saturating_add(declared.unwrap_or(0)) > self.settings.max_blob {
+            return Err(RegistryError::BlobTooLarge);
+        }
         if let (0, Some(digest)) = (offset, digest) {
             // Everything is still to come: no other hash is needed than the one that is asked for.
             hasher = Hasher::new(digest.algorithm());
@@ -77,16 +83,16 @@ impl Registry {
         // What the session carries in its record goes before what comes, into one record or one payload.
         let carried = match &base {
             Some(record) if record.header.payloads.is_empty() && record.header.size > 0 && !closed => {
-                self.cache.inline(record).await.map_err(of_session)?
+                Some(self.cache.inline(record).await.map_err(of_session)?)
             }
-            _ => Vec::new(),
+            _ => None,
         };
-        let carried_bytes: u64 = carried.iter().map(|part| part.len() as u64).sum();
+        let carried_bytes = carried.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let declared = declared.map(|length| length.saturating_add(carried_bytes));
         let durability = self.settings.durability;
         let mut upload = self.cache.upload(place, declared, durability).await?;
-        for part in carried {
-            upload.push(part).await?;
+        if let Some(bytes) = carried {
+            upload.push(bytes).await?;
         }
         let (registry, repository) = (Arc::clone(self), repository.clone());
         Ok(Append { registry, id, repository, writer, base, closed, upload, hasher, offset, new_bytes: 0 })
@@ -115,8 +121,7 @@ impl Registry {
 }
 
 impl Append {
-    /// Bytes of the whole so far.
-    pub fn size(&self) -> u64 {
+    fn size(&self) -> u64 {
         self.offset.saturating_add(self.new_bytes)
     }
 
@@ -131,6 +136,9 @@ impl Append {
     /// [`RegistryError`]; nothing of this request will be kept.
     pub async fn push(&mut self, bytes: Bytes) -> Result<(), RegistryError> {
         self.new_bytes += bytes.len() as u64;
+        if self.size() > self.registry.settings.max_blob {
+            return Err(RegistryError::BlobTooLarge);
+        }
         if self.closed {
             return Ok(()); // a repeated request: everything is there
         }
@@ -151,8 +159,14 @@ impl Append {
             let (registry, id, base) = (Arc::clone(&self.registry), self.id, self.base.clone());
             let content = self.content().await?;
             let size = content.size;
+            if content.payloads.len() > MOST_PAYLOADS {
+                if let Some(own) = &content.own {
+                    registry.cache.discard(own).await;
+                }
+                return Err(RegistryError::TooManyChunks(MOST_PAYLOADS));
+            }
             let swap = content.session(id, base.as_ref(), SessionFacts { state: SessionState::Open, hash });
-            registry.commit_session(id, base.as_ref(), swap, content.own).await?;
+            registry.commit_session(id, base.as_ref(), swap, content.own, true).await?;
             Ok(size)
         })
         .await
@@ -176,8 +190,9 @@ impl Append {
             // A session that names payloads is closed before the blob names them: the sweep looks for the owner of a
             // payload there. One that carries its bytes is closed behind the blob, and lets them go.
             let close_first = base.is_some() && !content.payloads.is_empty();
+            // A record must not name payloads that the sweep may have taken for abandoned.
+            registry.check_age(id)?;
             if close_first {
-                registry.check_age(id)?;
                 steps.insert(0, content.session(id, base.as_ref(), closing));
             } else if base.is_some() {
                 steps.push(Content::default().session(id, base.as_ref(), closing));
@@ -192,7 +207,7 @@ impl Append {
             let mut steps = steps.into_iter();
             let content = match steps.next() {
                 Some(session) if close_first && done == 0 => {
-                    match registry.commit_session(id, base.as_ref(), session, content.own.clone()).await {
+                    match registry.commit_session(id, base.as_ref(), session, content.own.clone(), certain).await {
                         Ok(()) => content,
                         // The same request once more was quicker: what it closed is what we have.
                         Err(lost) => registry.closed_by_another(id, &digest).await?.ok_or(lost)?,

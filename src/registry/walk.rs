@@ -46,6 +46,11 @@ impl Walk {
         if inner.seen.insert(manifest.clone()) { Step::Go } else { Step::Seen }
     }
 
+    /// A manifest that was entered was replaced meanwhile: it may be entered again.
+    pub fn leave(&self, manifest: &ObjectKey) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).seen.remove(manifest);
+    }
+
     /// Whether so many more things may be looked at.
     pub fn allows(&self, steps: usize) -> bool {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);

@@ -189,6 +189,11 @@ async fn listing(store: &dyn Store) {
     let part = store.list("l/a/", None, 100).await.unwrap();
     assert_eq!(part.iter().map(|o| o.key.as_str()).collect::<Vec<_>>(), ["l/a/b/d", "l/a/c"]);
     assert!(store.list("nothing/here", None, 10).await.unwrap().is_empty());
+    assert_eq!(store.folders("l/", "", 10).await.unwrap(), ["a", "a.b"]);
+    assert_eq!(store.folders("l/", "", 1).await.unwrap(), ["a"]);
+    assert_eq!(store.folders("l/", "a", 10).await.unwrap(), ["a.b"]);
+    assert_eq!(store.folders("l/a/", "", 10).await.unwrap(), ["b"]);
+    assert!(store.folders("nothing/", "", 10).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -145,6 +145,11 @@ impl Store for FaultyStore {
         self.inner.list(prefix, after, limit).await
     }
 
+    async fn folders(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        Switches::pass(&self.switches.read).await?;
+        self.inner.folders(prefix, after, limit).await
+    }
+
     async fn sync(&self) -> Result<(), StoreError> {
         Switches::pass(&self.switches.write).await?;
         self.inner.sync().await

@@ -1,5 +1,6 @@
 //! A store in memory, on object_store: for tests, and for a node that may forget everything (`memory://`).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -164,6 +165,13 @@ impl Store for MemoryStore {
         listed.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         listed.truncate(limit);
         Ok(listed)
+    }
+
+    async fn folders(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let objects: Vec<_> = self.objects.list(None).try_collect().await?;
+        let below = objects.iter().filter_map(|meta| meta.location.as_ref().strip_prefix(prefix)?.split_once('/'));
+        let names: BTreeSet<&str> = below.map(|(name, _)| name).filter(|name| *name > after).collect();
+        Ok(names.into_iter().take(limit).map(str::to_owned).collect())
     }
 
     async fn sync(&self) -> Result<(), StoreError> {

@@ -171,6 +171,10 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// ends the listing.
     async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<Listed>, StoreError>;
 
+    /// Up to `limit` names of what lies directly below `prefix`, which ends with a slash, and is not an object itself but
+    /// has some below it; in order, after `after`. A folder may have become empty.
+    async fn folders(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>, StoreError>;
+
     /// Ends when everything that was written before is as durable as [`Durability::Synced`] promises.
     async fn sync(&self) -> Result<(), StoreError>;
 

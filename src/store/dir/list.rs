@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::{Errno, Result};
 
 use super::{Inner, files, owner};
@@ -18,6 +18,36 @@ pub fn list(root: &OwnedFd, prefix: &str, after: Option<&ObjectKey>, limit: usiz
     let start = prefix.rfind('/').map_or("", |at| &prefix[..at]);
     page.directory(start)?;
     Ok(page.found)
+}
+
+/// Up to `limit` directories below `path`, in order, after `after`.
+pub fn folders(root: &OwnedFd, path: &str, after: &str, limit: usize) -> Result<Vec<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = match rustix::fs::openat(root, path, flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let mut names = BinaryHeap::new();
+    for entry in Dir::read_from(&fd)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if name == "." || name == ".." || name <= after || !is_directory(root, &entry, &format!("{path}/{name}"))? {
+            continue;
+        }
+        names.push(name.to_owned());
+        if names.len() > limit {
+            names.pop();
+        }
+    }
+    Ok(names.into_sorted_vec())
+}
+
+fn is_directory(root: &OwnedFd, entry: &DirEntry, key: &str) -> Result<bool> {
+    Ok(match entry.file_type() {
+        // Some file systems do not say.
+        FileType::Unknown => FileType::from_raw_mode(files::stat(root, key)?.st_mode) == FileType::Directory,
+        known => known == FileType::Directory,
+    })
 }
 
 /// Adds every record of a store to its filter of what is present. `store` gives the store as long as it is in use.
@@ -49,13 +79,7 @@ fn scan_directory(store: &Inner, path: &str, directories: &mut Vec<String>) -> R
             continue;
         }
         let key = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-        let is_directory = match entry.file_type() {
-            FileType::Unknown => {
-                FileType::from_raw_mode(files::stat(&store.root, &key)?.st_mode) == FileType::Directory
-            }
-            known => known == FileType::Directory,
-        };
-        if is_directory {
+        if is_directory(&store.root, &entry, &key)? {
             directories.push(key);
         } else if let Some(key) = ObjectKey::parse(&key)
             && !key.is_beside()
@@ -121,13 +145,7 @@ impl Page<'_> {
                 continue;
             }
             let mut key = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
-            let is_directory = match entry.file_type() {
-                FileType::Unknown => {
-                    FileType::from_raw_mode(files::stat(self.root, &key)?.st_mode) == FileType::Directory
-                }
-                known => known == FileType::Directory,
-            };
-            if is_directory {
+            if is_directory(self.root, &entry, &key)? {
                 key.push('/');
             }
             if key.as_str() > passed && self.may_hold(&key) {

@@ -176,6 +176,11 @@ impl Store for DirStore {
         self.blocking(move |inner| Ok(list::list(&inner.root, &prefix, after.as_ref(), limit)?)).await
     }
 
+    async fn folders(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+        let (prefix, after) = (prefix.trim_end_matches('/').to_owned(), after.to_owned());
+        self.blocking(move |inner| Ok(list::folders(&inner.root, &prefix, &after, limit)?)).await
+    }
+
     async fn sync(&self) -> Result<(), StoreError> {
         self.writers.run(Durability::Synced, || Ok(())).await
     }

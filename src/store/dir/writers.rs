@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{Mode, OFlags};
 use tokio::sync::oneshot;
 
 use crate::store::{Durability, StoreError};
@@ -46,7 +47,10 @@ impl Writers {
         let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
         let queue = Arc::new(Queue::default());
         for i in 0..threads {
-            let (queue, root) = (Arc::clone(&queue), root.try_clone()?);
+            // Opened anew: the kernel tells an error of writing back once to each open directory.
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::openat(root, ".", flags, Mode::empty())?;
+            let queue = Arc::clone(&queue);
             queue.lock().awake += 1;
             std::thread::Builder::new()
                 .name(format!("larder-write-{i}"))

@@ -46,7 +46,7 @@ pub async fn head(node: &Node, caller: &Caller) -> Response<Body> {
     };
     match node.parts.cache.lookup(&name.object()).await {
         Lookup::Live(record, _) => hit(&record.header, Body::empty()),
-        Lookup::Absent(_) | Lookup::Unavailable => answer::empty(StatusCode::NOT_FOUND),
+        Lookup::Absent(_) | Lookup::Newer | Lookup::Unavailable => answer::empty(StatusCode::NOT_FOUND),
     }
 }
 

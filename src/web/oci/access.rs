@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, header};
 
+use super::API_VERSION;
 use super::error::{Code, OciError};
 use crate::auth::{Access, Identity, Target};
 use crate::model::repository::Repository;
@@ -58,7 +59,7 @@ pub async fn identify(
 
 /// Whether everybody is asked for credentials at the ping.
 pub fn wants_login(node: &Node) -> bool {
-    let open = node.parts.auth.anonymous().may(Access::Write, Target::Node);
+    let open = node.parts.auth.anonymous().may(Access::Write, Target::EveryRepository);
     node.parts.auth.has_users() && !open
 }
 
@@ -81,11 +82,13 @@ pub fn challenge(node: &Node, caller: &Caller, wanted: Option<(&Repository, Acce
     };
     let basic = HeaderValue::from_static("Basic realm=\"larder\", charset=\"UTF-8\"");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, value.unwrap_or(basic));
+    // Old versions of docker look for it to know that this is a registry.
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     response
 }
 
 fn is_open_to_readers(node: &Node) -> bool {
-    node.parts.auth.anonymous().may(Access::Read, Target::Node)
+    node.parts.auth.anonymous().may(Access::Read, Target::EveryRepository)
 }
 
 /// Where tokens are to be had: on the host and port that the client itself used, because some clients go nowhere else.

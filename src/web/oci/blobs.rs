@@ -42,19 +42,18 @@ async fn try_get(
     digest: &Digest,
 ) -> Result<Response<Body>, RegistryError> {
     let registry = &node.parts.registry;
-    // Found damaged when it is opened: perhaps another record stands there by now.
-    for _ in 0..2 {
+    // Replaced while it was opened: then another record stands there by now.
+    for _ in 0..8 {
         let record = registry.blob(repository, digest).await?;
         let size = record.header.size;
         if *caller.method() == Method::HEAD {
             return Ok(whole(digest, size, Body::empty()));
         }
-        match open(node, caller, &record, digest).await {
-            Err(RegistryError::BlobUnknown) => {}
-            outcome => return outcome,
+        if let Some(response) = open(node, caller, &record, digest).await? {
+            return Ok(response);
         }
     }
-    Err(RegistryError::BlobUnknown)
+    Err(RegistryError::Unavailable)
 }
 
 async fn open(
@@ -62,35 +61,35 @@ async fn open(
     caller: &Caller,
     record: &Arc<Record>,
     digest: &Digest,
-) -> Result<Response<Body>, RegistryError> {
+) -> Result<Option<Response<Body>>, RegistryError> {
     let size = record.header.size;
     let part = async |range: Range<u64>| {
         node.handles.oci_out.inc_by(range.end - range.start);
         node.parts.registry.open_blob(record, range).await
     };
-    match wanted(caller, digest, size) {
-        Wanted::Whole => Ok(whole(digest, size, send(part(0..size).await?))),
+    let parts = match wanted(caller, digest, size) {
+        Wanted::Whole => return Ok(part(0..size).await?.map(|body| whole(digest, size, send(body)))),
         Wanted::Outside => {
             let mut response = answer::empty(StatusCode::RANGE_NOT_SATISFIABLE);
             response.headers_mut().insert(header::CONTENT_RANGE, value(&format!("bytes */{size}")));
-            Ok(response)
+            return Ok(Some(response));
         }
-        Wanted::Parts(parts) => match parts.as_slice() {
-            [only] => {
-                let mut response = whole(digest, only.end - only.start, send(part(only.clone()).await?));
-                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-                response.headers_mut().insert(header::CONTENT_RANGE, value(&told(only, size)));
-                Ok(response)
-            }
-            _ => {
-                let mut opened = Vec::new();
-                for range in parts {
-                    opened.push((range.clone(), part(range).await?));
-                }
-                Ok(several(digest, size, opened))
-            }
-        },
+        Wanted::Parts(parts) => parts,
+    };
+    let mut opened = Vec::new();
+    for range in parts {
+        let Some(body) = part(range.clone()).await? else { return Ok(None) };
+        opened.push((range, body));
     }
+    if opened.len() > 1 {
+        return Ok(Some(several(digest, size, opened)));
+    }
+    Ok(opened.pop().map(|(range, body)| {
+        let mut response = whole(digest, range.end - range.start, send(body));
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        response.headers_mut().insert(header::CONTENT_RANGE, value(&told(&range, size)));
+        response
+    }))
 }
 
 /// Which part is wanted. `If-Range` with anything but this very blob asks for all of it (RFC 9110, section 13.1.5).

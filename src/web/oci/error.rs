@@ -160,6 +160,10 @@ impl From<RegistryError> for OciError {
                 let error = Self::new(Code::BlobUploadInvalid, message);
                 return Self { resume_at: Some(size), ..error.with_status(StatusCode::RANGE_NOT_SATISFIABLE) };
             }
+            RegistryError::TooManyChunks(_) => Code::BlobUploadInvalid,
+            RegistryError::BlobTooLarge => {
+                return Self::new(Code::SizeInvalid, message).with_status(StatusCode::PAYLOAD_TOO_LARGE);
+            }
             RegistryError::DigestMismatch(_) => Code::DigestInvalid,
             RegistryError::ManifestInvalid(_) => Code::ManifestInvalid,
             RegistryError::ManifestBlobUnknown(_) => Code::ManifestBlobUnknown,

@@ -39,7 +39,7 @@ pub async fn catalog(node: &Node, caller: &Caller) -> Response<Body> {
         Ok(identity) => identity,
         Err(refusal) => return refusal,
     };
-    if identity.is_anonymous() && access::wants_login(node) && !identity.may(Access::Read, Target::Node) {
+    if identity.is_anonymous() && access::wants_login(node) && !identity.may(Access::Read, Target::EveryRepository) {
         return access::challenge(node, caller, None, "log in first");
     }
     let query = Query::of(caller.uri());

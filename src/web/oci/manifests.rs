@@ -6,7 +6,6 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
 use http_body::Body as _;
 
 use super::error::{Code, OciError, clip};
@@ -22,6 +21,8 @@ use crate::web::{Node, answer};
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const TAG: HeaderName = HeaderName::from_static("oci-tag");
+/// How much of a manifest is paid for at first.
+const STEP: usize = 64 << 10;
 /// A request may set this many tags at once.
 const MOST_TAGS: usize = 64;
 
@@ -34,12 +35,17 @@ pub async fn get(node: &Node, caller: &Caller, repository: &Repository, referenc
         Err(refusal) => return refusal,
     };
     let outcome = async {
-        let pulled = node.parts.registry.pull(repository, reference).await?;
-        let body = match *caller.method() {
-            Method::HEAD => Body::empty(),
-            _ => send(node.parts.registry.content(&pulled).await?),
-        };
-        Ok((pulled, body))
+        // Replaced between the two: then another record stands there by now.
+        for _ in 0..8 {
+            let pulled = node.parts.registry.pull(repository, reference).await?;
+            if *caller.method() == Method::HEAD {
+                return Ok((pulled, Body::empty()));
+            }
+            if let Some(bytes) = node.parts.registry.content(&pulled).await? {
+                return Ok((pulled, Body::from(bytes)));
+            }
+        }
+        Err(RegistryError::Unavailable)
     };
     match outcome.await {
         Ok((pulled, body)) => {
@@ -111,11 +117,13 @@ fn miss(node: &Node, repository: &Repository, reference: &Reference, identity: A
         Reference::Tag(tag) => tag.as_str(),
     };
     let (user, why) = (identity.name(), reason.as_str());
-    if is_of_kaniko(name) {
-        // kaniko itself says nothing, and the first miss of a stage ends all its lookups.
-        tracing::info!(%repository, tag = name, user, why, "a layer of kaniko's is not used");
-    } else {
-        tracing::debug!(%repository, reference = name, user, why, "a lookup missed");
+    tracing::debug!(%repository, reference = name, user, why, "a lookup missed");
+    // kaniko itself says nothing, and the first miss of a stage ends all its lookups.
+    if is_of_kaniko(name)
+        && let Some(left_out) = node.log_limit.admits("kaniko-miss")
+    {
+        let words = "a layer of kaniko's was not found or not used; /api/v1/misses tells the last ones";
+        tracing::info!(%repository, tag = name, user, why, left_out, "{words}");
     }
     node.misses.add(Wanted::Manifest { repository: repository.as_str(), reference: name }, identity, reason);
 }
@@ -123,13 +131,6 @@ fn miss(node: &Node, repository: &Repository, reference: &Reference, identity: A
 /// kaniko's tags are the SHA-256 of what goes into a step.
 fn is_of_kaniko(tag: &str) -> bool {
     tag.len() == 64 && tag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn send(mut parts: Vec<Bytes>) -> Body {
-    match parts.len() {
-        1 => Body::from(parts.remove(0)),
-        _ => Body::from_stream(stream::iter(parts.into_iter().map(Ok::<_, std::convert::Infallible>))),
-    }
 }
 
 fn found(pulled: &Pulled, body: Body) -> Response<Body> {
@@ -201,20 +202,29 @@ async fn receive(node: &Node, body: &mut Body) -> Result<Bytes, Stop> {
     if declared.is_some_and(|size| size > limit.0) {
         return Err(too_large().into());
     }
-    // Without a length it may be the largest.
-    let room = usize::try_from(declared.unwrap_or(limit.0)).unwrap_or(usize::MAX);
-    let permit = node.parts.registry.cache().reserve(room).await.map_err(RegistryError::from)?;
-    let mut bytes = BytesMut::with_capacity(declared.map_or(64 << 10, |_| room));
+    let known = declared.and_then(|size| usize::try_from(size).ok());
+    let first = node.parts.registry.cache().reserve(known.unwrap_or(STEP)).await.map_err(RegistryError::from)?;
+    // What is beyond a floor is paid for as it comes: who sends slowly keeps nobody waiting.
+    let (mut paid, mut permits) = (known.unwrap_or(STEP).min(STEP), vec![first]);
+    let mut bytes = BytesMut::with_capacity(paid);
     while let Some(data) = next(body).await? {
-        if (bytes.len() + data.len()) as u64 > limit.0 {
+        let size = bytes.len() + data.len();
+        if size as u64 > limit.0 {
             return Err(too_large().into());
+        }
+        while size > paid {
+            let step = STEP.max(paid).min(limit.as_usize() - paid).max(1);
+            permits.push(node.parts.registry.cache().reserve_more(step).ok_or(RegistryError::Unavailable)?);
+            paid += step;
+            bytes.reserve(paid - bytes.len());
         }
         bytes.extend_from_slice(&data);
     }
     if declared.is_some_and(|declared| declared != bytes.len() as u64) {
         return Err(Stop::Broken);
     }
-    Ok(permit.guard(bytes))
+    let bytes = permits.into_iter().fold(bytes.freeze(), |bytes, permit| permit.guard(bytes));
+    Ok(bytes)
 }
 
 fn created(repository: &Repository, pushed: &Pushed, tags: &[TagName]) -> Response<Body> {

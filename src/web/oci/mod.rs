@@ -21,7 +21,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use futures_util::FutureExt;
 use http_body::Body as HttpBody;
 
@@ -102,9 +102,14 @@ where
         (&Method::DELETE, Route::In(repository, Endpoint::Upload(ticket))) => {
             uploads::delete(node, caller, &repository, &ticket).await
         }
-        (method, _) => {
-            let refusal = OciError::new(Code::Unsupported, format!("{method} is not possible here"));
+        (&Method::PUT | &Method::DELETE, Route::In(_, Endpoint::NoManifest)) => {
+            let refusal = OciError::new(Code::ManifestInvalid, "this is neither a tag nor a digest");
             answer::after_drain(node, Body::new(body), refusal.into_response()).await
+        }
+        (method, route) => {
+            let refusal = OciError::new(Code::Unsupported, format!("{method} is not possible here")).into_response();
+            let refusal = answer::with(refusal, header::ALLOW, HeaderValue::from_static(route.methods()));
+            answer::after_drain(node, Body::new(body), refusal).await
         }
     }
 }

@@ -42,11 +42,7 @@ pub async fn next(body: &mut Body) -> Result<Option<Bytes>, Stop> {
 
 /// Receives the bytes of a chunk or of a whole blob.
 pub async fn receive(node: &Node, append: &mut Append, body: &mut Body) -> Result<(), Stop> {
-    let limit = node.parts.oci.max_blob;
     while let Some(data) = next(body).await? {
-        if append.size().saturating_add(data.len() as u64) > limit.0 {
-            return Err(OciError::too_large("blob", limit, "oci.max_blob").into());
-        }
         node.handles.oci_in.inc_by(data.len() as u64);
         append.push(data).await?;
     }

@@ -41,6 +41,17 @@ pub enum Endpoint {
 }
 
 impl Route {
+    /// The methods that a route takes.
+    pub const fn methods(&self) -> &'static str {
+        match self {
+            Self::In(_, Endpoint::Manifest(_) | Endpoint::NoManifest) => "GET, HEAD, PUT, DELETE",
+            Self::In(_, Endpoint::Blob(_)) => "GET, HEAD, DELETE",
+            Self::In(_, Endpoint::Upload(_)) => "GET, HEAD, PATCH, PUT, DELETE",
+            Self::In(_, Endpoint::Uploads) => "POST",
+            _ => "GET, HEAD",
+        }
+    }
+
     /// Reads what follows `/v2` in a path; percent escapes are decoded.
     pub fn parse(path: &str) -> Result<Self, OciError> {
         let path: Cow<'_, str> = match path.contains('%') {
