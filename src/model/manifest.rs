@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{SeqAccess, Visitor};
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -137,6 +137,34 @@ impl<'de: 'a, 'a> Deserialize<'de> for Descriptors<'a> {
     }
 }
 
+/// Texts under texts (image-spec, annotations.md): looked at, not kept.
+struct Annotations;
+
+impl<'de> Deserialize<'de> for Annotations {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Annotations;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Annotations, A::Error> {
+                while map.next_entry::<Cow<'_, str>, Cow<'_, str>>()?.is_some() {}
+                Ok(Annotations)
+            }
+
+            fn visit_unit<E>(self) -> Result<Annotations, E> {
+                Ok(Annotations) // null: there are none
+            }
+        }
+
+        deserializer.deserialize_any(Reader)
+    }
+}
+
 impl Manifest {
     /// Reads a manifest that names at most `widest` children.
     ///
@@ -170,8 +198,9 @@ impl Manifest {
                 return Err(ManifestError::TooWide(widest));
             }
         }
-        if raw.annotations.is_some_and(|text| !text.get().starts_with('{')) {
-            return Err(ManifestError::Json("annotations are not an object".into()));
+        if let Some(annotations) = raw.annotations {
+            let Annotations = serde_json::from_str(annotations.get())
+                .map_err(|e| ManifestError::Json(format!("annotations map texts to texts: {e}")))?;
         }
         let owned = |text: Option<Cow<'_, str>>| text.filter(|text| !text.is_empty()).map(Cow::into_owned);
         Ok(Self {

@@ -88,12 +88,17 @@ impl Registry {
         repository: &Repository,
         record: &Arc<Record>,
     ) -> Result<Promise, RegistryError> {
-        let promise = self.renew_in(&Arc::new(self.walk()), 1, repository, record).await?;
-        if let (Promise::Given, Some(digest)) = (promise, digest_of(record.key())) {
-            let (registry, repository) = (Arc::clone(self), repository.clone());
-            // With an image go its signatures. Should it fail, the next renewal tries again: hours are left.
-            tokio::spawn(async move { registry.renew_referrers(&repository, &digest).await });
-        }
+        let walk = Arc::new(self.walk());
+        let promise = self.renew_in(&walk, 1, repository, record).await?;
+        let renewed: Vec<_> = walk.take_renewed().iter().filter_map(digest_of).collect();
+        let (registry, repository) = (Arc::clone(self), repository.clone());
+        // With images go their signatures. Should it fail, the next renewal tries again: hours are left.
+        tokio::spawn(async move {
+            for digest in renewed {
+                registry.renew_referrers(&repository, &digest).await?;
+            }
+            Ok::<_, RegistryError>(())
+        });
         Ok(promise)
     }
 
@@ -131,7 +136,11 @@ impl Registry {
         if depth > 1 && !self.is_older_than_slack(record) {
             return Ok(Promise::Given);
         }
-        self.rewrite(record, Some(held)).await
+        let promise = self.rewrite(record, Some(held)).await?;
+        if promise == Promise::Given {
+            walk.note_renewed(record.key());
+        }
+        Ok(promise)
     }
 
     async fn look_below(
@@ -159,13 +168,16 @@ impl Registry {
         Ok(if found.iter().all(Option::is_some) { Promise::Given } else { Promise::Broken })
     }
 
-    /// What is there of the children of a manifest that is being pushed, in their order, each renewed.
+    /// What is there of the children of a manifest that is being pushed, in their order, each renewed; `None` when there
+    /// is more below them than is taken.
     pub(super) async fn children(
         self: &Arc<Self>,
         repository: &Repository,
         children: &[Child],
-    ) -> Result<Vec<Option<Present>>, RegistryError> {
-        self.children_in(&Arc::new(self.walk()), 1, repository, children, Below::Renew).await
+    ) -> Result<Option<Vec<Option<Present>>>, RegistryError> {
+        let walk = Arc::new(self.walk());
+        let found = self.children_in(&walk, 1, repository, children, Below::Renew).await?;
+        Ok((!walk.went_too_far()).then_some(found))
     }
 
     async fn children_in(

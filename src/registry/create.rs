@@ -25,6 +25,12 @@ pub(super) enum Created {
     Unclear,
 }
 
+/// Whether a live record is the one that this header makes: the same write, or one that names the same payloads.
+fn is_same(header: &Header, there: &Header) -> bool {
+    let named = !header.payloads.is_empty() && there.payloads == header.payloads;
+    there.state == State::Live && (there.nonce == header.nonce || named)
+}
+
 const fn theirs(certain: bool) -> Created {
     if certain { Created::Theirs } else { Created::Unclear }
 }
@@ -61,6 +67,13 @@ impl Registry {
             }
             when = match self.inspect(key).await? {
                 None => When::Absent,
+                Some(there) if is_same(header, &there.header) => {
+                    // Written by this very call, or by the round before it.
+                    if durability == Durability::Synced {
+                        self.cache.sync().await?;
+                    }
+                    return Ok(Created::Ours);
+                }
                 Some(there) if self.is_good(&there) => match self.promise(repository, &there).await? {
                     Promise::Given if durability == Durability::Synced => {
                         // Whoever wrote it may not have been told yet that it is safe.

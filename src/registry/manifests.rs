@@ -206,7 +206,7 @@ impl Registry {
         repository: &Repository,
         manifest: &Manifest,
     ) -> Result<(u32, u64), RegistryError> {
-        let found = self.children(repository, &manifest.children).await?;
+        let Some(found) = self.children(repository, &manifest.children).await? else { return Err(self.too_much()) };
         let (mut missing, mut depth, mut reach) = (Vec::new(), 1, 1u64);
         for (child, present) in manifest.children.iter().zip(found) {
             let Some(present) = present else {
@@ -226,12 +226,16 @@ impl Registry {
             return Err(RegistryError::ManifestBlobUnknown(missing));
         }
         if depth > self.settings.max_depth || reach > self.settings.max_reach {
-            return Err(RegistryError::ManifestInvalid(format!(
-                "it names {reach} things on {depth} levels; {} things on {} levels are taken",
-                self.settings.max_reach, self.settings.max_depth
-            )));
+            return Err(self.too_much());
         }
         Ok((depth, reach))
+    }
+
+    fn too_much(&self) -> RegistryError {
+        RegistryError::ManifestInvalid(format!(
+            "at most {} things on {} levels may be named in all (oci.max_reach, oci.max_depth)",
+            self.settings.max_reach, self.settings.max_depth
+        ))
     }
 
     /// Removes a manifest, and the tags that point to it. A repeated call finishes what one before it left undone.

@@ -215,7 +215,7 @@ impl Append {
                 }
                 _ => content,
             };
-            registry.make_blob(&repository, &digest, content, writer, certain && base.is_none()).await?;
+            registry.make_blob(&repository, &digest, content, writer, certain && done == 0 && base.is_none()).await?;
             if let (Some(closing), false) = (steps.nth(1), close_first) {
                 // Should it fail, the session ends by its age.
                 let Swap { key, header, body, when } = closing;

@@ -4,7 +4,7 @@
 //! may be a manifest now, and a subject may be named below its own referrer. So every walk counts for itself.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::model::object::ObjectKey;
 
@@ -15,10 +15,12 @@ pub(super) struct Walk {
     max_depth: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
     seen: HashSet<ObjectKey>,
+    renewed: Vec<ObjectKey>,
     steps_left: u64,
+    went_too_far: bool,
 }
 
 /// What to do with a manifest that a walk comes to.
@@ -34,33 +36,56 @@ pub(super) enum Step {
 
 impl Walk {
     pub fn new(max_depth: u32, max_steps: u64) -> Self {
-        Self { inner: Mutex::new(Inner { seen: HashSet::new(), steps_left: max_steps }), max_depth }
+        Self { inner: Mutex::new(Inner { steps_left: max_steps, ..Inner::default() }), max_depth }
     }
 
     /// Enters a manifest at this depth, the first being 1.
     pub fn enter(&self, manifest: &ObjectKey, depth: u32) -> Step {
+        let mut inner = self.lock();
         if depth > self.max_depth {
+            inner.went_too_far = true;
             return Step::TooFar;
         }
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if inner.seen.insert(manifest.clone()) { Step::Go } else { Step::Seen }
     }
 
     /// A manifest that was entered was replaced meanwhile: it may be entered again.
     pub fn leave(&self, manifest: &ObjectKey) {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).seen.remove(manifest);
+        self.lock().seen.remove(manifest);
     }
 
     /// Whether so many more things may be looked at.
     pub fn allows(&self, steps: usize) -> bool {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.lock();
         match inner.steps_left.checked_sub(steps as u64) {
             Some(left) => {
                 inner.steps_left = left;
                 true
             }
-            None => false,
+            None => {
+                inner.went_too_far = true;
+                false
+            }
         }
+    }
+
+    /// Whether there was more than may be looked at.
+    pub fn went_too_far(&self) -> bool {
+        self.lock().went_too_far
+    }
+
+    /// A manifest was renewed.
+    pub fn note_renewed(&self, manifest: &ObjectKey) {
+        self.lock().renewed.push(manifest.clone());
+    }
+
+    /// The manifests that were renewed.
+    pub fn take_renewed(&self) -> Vec<ObjectKey> {
+        std::mem::take(&mut self.lock().renewed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
