@@ -80,6 +80,11 @@ impl Cache {
         }
     }
 
+    /// A part of a body that is opened when it is its turn: nothing of it is checked or paid for yet.
+    pub fn stream_later(self: &Arc<Self>, record: &Arc<Record>, range: Range<u64>) -> Body {
+        Body::Stream(Box::new(Pieces::of(Arc::clone(self), Arc::clone(record), range)))
+    }
+
     fn has_chunk(&self, record: &Record, index: usize) -> bool {
         record.chunk(index).is_some_and(|place| self.hot.chunk(place.id).is_some())
     }

@@ -110,14 +110,15 @@ impl Cache {
             return damage;
         }
         self.hot.forget(record);
-        match Box::pin(self.lookup(record.key())).await {
-            Lookup::Live(again, _) if again.tag() == record.tag() => {
+        // The store decides, not memory: a write of it may be under way.
+        match self.inspect(record.key()).await {
+            Ok(Some(again)) if again.tag() == record.tag() => {
                 self.mark_bad(record.key(), record.tag(), &damage.to_string()).await;
                 damage
             }
-            Lookup::Unavailable => ReadError::Unavailable,
             // Replaced or removed: whoever looks again finds out.
-            Lookup::Live(..) | Lookup::Absent(_) | Lookup::Newer => ReadError::Replaced,
+            Ok(_) => ReadError::Replaced,
+            Err(_) => ReadError::Unavailable,
         }
     }
 

@@ -37,7 +37,7 @@ impl Cache {
 
     /// More of it, if it is free now: whoever holds some does not wait.
     pub fn reserve_more(&self, bytes: usize) -> Option<Permit> {
-        self.transfers.try_extra(bytes)
+        self.transfers.try_take(bytes).or_else(|| self.hot.make_room(bytes))
     }
 
     /// Removes a record, if it still is the one in the store.

@@ -90,16 +90,20 @@ impl Registry {
     ) -> Result<Promise, RegistryError> {
         let walk = Arc::new(self.walk());
         let promise = self.renew_in(&walk, 1, repository, record).await?;
-        let renewed: Vec<_> = walk.take_renewed().iter().filter_map(digest_of).collect();
+        self.renew_referrers_of(repository, walk.take_renewed());
+        Ok(promise)
+    }
+
+    /// Renews what refers to these manifests, beside the answer: with images go their signatures.
+    pub(super) fn renew_referrers_of(self: &Arc<Self>, repository: &Repository, manifests: Vec<ObjectKey>) {
         let (registry, repository) = (Arc::clone(self), repository.clone());
-        // With images go their signatures. Should it fail, the next renewal tries again: hours are left.
+        // Should it fail, the next renewal tries again: hours are left.
         tokio::spawn(async move {
-            for digest in renewed {
+            for digest in manifests.iter().filter_map(digest_of) {
                 registry.renew_referrers(&repository, &digest).await?;
             }
             Ok::<_, RegistryError>(())
         });
-        Ok(promise)
     }
 
     /// Like [`Registry::renew_manifest`], without what refers to it.
@@ -177,6 +181,7 @@ impl Registry {
     ) -> Result<Option<Vec<Option<Present>>>, RegistryError> {
         let walk = Arc::new(self.walk());
         let found = self.children_in(&walk, 1, repository, children, Below::Renew).await?;
+        self.renew_referrers_of(repository, walk.take_renewed());
         Ok((!walk.went_too_far()).then_some(found))
     }
 

@@ -193,6 +193,7 @@ impl Registry {
         }
         steps.extend(named.iter().map(|tag| tagged(repository, tag, &digest, writer.clone())));
         self.put_in_order(steps).await?;
+        self.renew_referrers_of(repository, vec![repository.manifest(&digest)]);
         // Repeated last: should it have taken very long, the client tries again, and everything is looked at anew.
         if self.is_long_ago(held) {
             return Err(RegistryError::Unavailable);

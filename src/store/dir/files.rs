@@ -8,6 +8,8 @@ use bytes::Bytes;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps};
 use rustix::io::{Errno, ReadWriteFlags, Result};
 
+use crate::store::Durability;
+
 /// Files hold other people's build outputs: readable to the owner and its group.
 const MODE: Mode = Mode::from_bits_truncate(0o640);
 const DIRECTORY_MODE: Mode = Mode::from_bits_truncate(0o750);
@@ -133,9 +135,13 @@ pub fn write_all(fd: &OwnedFd, parts: &[Bytes], at: &mut u64) -> Result<()> {
 
 /// Puts one file in another's place, and removes the other.
 ///
-/// By exchanging the two where the file system can: ext4 writes a file to disk at once that is renamed over another
-/// (its `auto_da_alloc`), and whoever wants that asks for a sync.
-pub fn replace(root: &OwnedFd, new: &str, old: &str) -> Result<()> {
+/// What has to survive a power cut is renamed over the other: ext4 then writes its bytes before the name moves
+/// (`auto_da_alloc`), so that there is always one of the two. What has not is spared that: the two are exchanged, where
+/// the file system can.
+pub fn replace(root: &OwnedFd, new: &str, old: &str, durability: Durability) -> Result<()> {
+    if durability == Durability::Synced {
+        return rustix::fs::renameat(root, new, root, old);
+    }
     match rustix::fs::renameat_with(root, new, root, old, RenameFlags::EXCHANGE) {
         Ok(()) => {
             unlink(root, new);

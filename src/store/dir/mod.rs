@@ -133,7 +133,7 @@ impl Store for DirStore {
         durability: Durability,
     ) -> Result<Stamp, StoreError> {
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
-        self.writers.run(durability, move || inner.write(&key, &parts, &when)).await
+        self.writers.run(durability, move || inner.write(&key, &parts, &when, durability)).await
     }
 
     async fn write_in_order(&self, writes: Vec<Write>, durability: Durability) -> Vec<Result<Stamp, StoreError>> {
@@ -141,7 +141,7 @@ impl Store for DirStore {
         let job = move || {
             let mut outcomes = Vec::new();
             for Write { key, parts, when } in writes {
-                outcomes.push(inner.write(&key, &parts, &when));
+                outcomes.push(inner.write(&key, &parts, &when, durability));
                 if outcomes.last().is_some_and(Result::is_err) {
                     break;
                 }
@@ -226,13 +226,19 @@ impl Inner {
         read()
     }
 
-    fn write(&self, key: &ObjectKey, parts: &[Bytes], when: &When) -> Result<Stamp, StoreError> {
+    fn write(
+        &self,
+        key: &ObjectKey,
+        parts: &[Bytes],
+        when: &When,
+        durability: Durability,
+    ) -> Result<Stamp, StoreError> {
         let stripe = self.stripes.of(key);
         let held = stripe.lock();
         match when {
             When::Is(tag) => {
                 let old = self.expect(key, tag)?;
-                self.replace(key, parts, old)?;
+                self.replace(key, parts, old, durability)?;
             }
             When::Absent | When::Always => {
                 let created = {
@@ -249,7 +255,7 @@ impl Inner {
                     }
                     Err(e) if e == rustix::io::Errno::EXIST => {
                         let old = files::stat(&self.root, key.as_str())?.st_size;
-                        self.replace(key, parts, u64::try_from(old).unwrap_or(0))?;
+                        self.replace(key, parts, u64::try_from(old).unwrap_or(0), durability)?;
                     }
                     Err(e) => return Err(e.into()),
                 }
@@ -259,10 +265,10 @@ impl Inner {
         Ok(Stamp { tag: Tag(nonce.to_owned()), modified: clock::unix_ms() })
     }
 
-    fn replace(&self, key: &ObjectKey, parts: &[Bytes], old: u64) -> Result<(), StoreError> {
+    fn replace(&self, key: &ObjectKey, parts: &[Bytes], old: u64, durability: Durability) -> Result<(), StoreError> {
         let temporary = owner::temporary_name();
         files::write_new(&self.root, &temporary, parts)?;
-        if let Err(e) = files::replace(&self.root, &temporary, key.as_str()) {
+        if let Err(e) = files::replace(&self.root, &temporary, key.as_str(), durability) {
             files::unlink(&self.root, &temporary);
             return Err(e.into());
         }

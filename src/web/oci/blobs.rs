@@ -78,7 +78,14 @@ async fn open(
     };
     let mut opened = Vec::new();
     for range in parts {
-        let Some(body) = part(range.clone()).await? else { return Ok(None) };
+        // Only the first is opened before the answer: each takes memory, and nobody waits for more while holding some.
+        let body = if opened.is_empty() {
+            part(range.clone()).await?
+        } else {
+            node.handles.oci_out.inc_by(range.end - range.start);
+            Some(node.parts.registry.cache().stream_later(record, range.clone()))
+        };
+        let Some(body) = body else { return Ok(None) };
         opened.push((range, body));
     }
     if opened.len() > 1 {

@@ -4,8 +4,10 @@ pub mod disk;
 pub mod entry;
 pub mod gradle_client;
 pub mod http;
+pub mod kaniko;
 pub mod node;
 pub mod program;
+pub mod registry_client;
 
 use std::time::Duration;
 

@@ -29,15 +29,15 @@ const USERS: &str = r#"
 [[auth.user]]
 name = "ci"
 password = "pw"
-grants = ["gradle:**=read-write"]
+grants = ["gradle:**=read-write", "oci:**=read-write"]
 [[auth.user]]
 name = "reader"
 password = "pw"
-grants = ["gradle:**=read"]
+grants = ["gradle:**=read", "oci:**=read"]
 [[auth.user]]
 name = "boss"
 password = "pw"
-grants = ["gradle:**=admin"]
+grants = ["gradle:**=admin", "oci:**=admin"]
 "#;
 
 impl TestNode {
