@@ -112,8 +112,10 @@ impl Cache {
         self.hot.forget(record);
         // The store decides, not memory: a write of it may be under way.
         match self.inspect(record.key()).await {
-            Ok(Some(again)) if again.tag() == record.tag() => {
-                self.mark_bad(record.key(), record.tag(), &damage.to_string()).await;
+            Ok(Some(again))
+                if again.tag() == record.tag()
+                    && self.mark_bad(record.key(), record.tag(), &damage.to_string()).await =>
+            {
                 damage
             }
             // Replaced or removed: whoever looks again finds out.
@@ -124,6 +126,16 @@ impl Cache {
 
     /// Reads a record from the store and remembers it.
     async fn fetch(&self, key: &ObjectKey, seen: Seen) -> Lookup {
+        for _ in 0..MOST_REPLACEMENTS {
+            if let Some(found) = self.fetch_once(key, seen).await {
+                return found;
+            }
+        }
+        Lookup::Unavailable
+    }
+
+    /// `None` when what seemed damaged was replaced meanwhile.
+    async fn fetch_once(&self, key: &ObjectKey, seen: Seen) -> Option<Lookup> {
         let limit = self.store.traits().first_read;
         let deadline = self.settings.lookup_deadline;
         let mut read = self.reading_within(deadline, self.store.read(key, limit)).await;
@@ -137,10 +149,10 @@ impl Cache {
         }
         let fetched = match read {
             Ok(fetched) => fetched,
-            Err(ReadError::Gone) => return self.absent(key, seen),
-            Err(ReadError::Corrupt | ReadError::Replaced | ReadError::Unavailable) => return Lookup::Unavailable,
+            Err(ReadError::Gone) => return Some(self.absent(key, seen)),
+            Err(ReadError::Corrupt | ReadError::Replaced | ReadError::Unavailable) => return Some(Lookup::Unavailable),
         };
-        match decoded {
+        let found = match decoded {
             Some(Ok((header, _))) if header.state != State::Live => self.absent(key, seen),
             Some(Ok((header, start))) => match self.accept(key, header, start, &fetched).await {
                 Ok(record) => {
@@ -149,22 +161,23 @@ impl Cache {
                     Lookup::Live(record, Tier::Cold)
                 }
                 Err(ReadError::Unavailable) => Lookup::Unavailable,
-                Err(damage) => {
-                    self.mark_bad(key, &fetched.tag, &damage.to_string()).await;
+                Err(damage) if self.mark_bad(key, &fetched.tag, &damage.to_string()).await => {
                     Lookup::Absent(Tier::Cold)
                 }
+                Err(_) => return None,
             },
             Some(Err(HeaderError::Newer(version))) => {
                 self.metrics.newer.inc();
                 tracing::debug!(%key, version, "a record of a newer larder is left alone");
                 Lookup::Newer
             }
-            Some(Err(damage)) => {
-                self.mark_bad(key, &fetched.tag, &damage.to_string()).await;
+            Some(Err(damage)) if self.mark_bad(key, &fetched.tag, &damage.to_string()).await => {
                 Lookup::Absent(Tier::Cold)
             }
+            Some(Err(_)) => return None,
             None => Lookup::Unavailable,
-        }
+        };
+        Some(found)
     }
 
     /// Checks what can be checked of a record with what was read, and keeps a small body.
@@ -223,10 +236,9 @@ impl Cache {
         Lookup::Absent(Tier::Cold)
     }
 
-    /// Puts a mark in a damaged record's place, so that reads miss until the next store replaces it.
-    pub(super) async fn mark_bad(&self, key: &ObjectKey, tag: &Tag, damage: &str) {
-        self.metrics.corrupt.inc();
-        tracing::error!(%key, damage, "a damaged record reads as a miss from now on; the next store of it replaces it");
+    /// Puts a mark in a damaged record's place, so that reads miss until the next store replaces it. False when the record
+    /// was replaced meanwhile: then nothing is wrong with it.
+    pub(super) async fn mark_bad(&self, key: &ObjectKey, tag: &Tag, damage: &str) -> bool {
         let mut header = Header::new(0, Sums::default());
         header.state = State::Bad;
         let change = self.hot.change(key);
@@ -234,14 +246,20 @@ impl Cache {
             self.store.write(key, vec![Bytes::from(header.encode())], When::Is(tag.clone()), Durability::Process);
         match timeout(self.settings.lookup_deadline, write).await {
             Ok(Ok(_)) => change.finish(Known::Absent),
-            Ok(Err(StoreError::Changed)) => change.finish_unknown(),
+            Ok(Err(StoreError::Changed)) => {
+                change.finish_unknown();
+                return false;
+            }
             Ok(Err(_)) | Err(_) => {
                 // It is found again after a restart; until then memory knows better than the store.
                 if self.store.traits().sole_writer { change.finish(Known::Absent) } else { change.finish_unknown() }
             }
         }
+        self.metrics.corrupt.inc();
+        tracing::error!(%key, damage, "a damaged record reads as a miss from now on; the next store of it replaces it");
         // Last: who looks after this sees the mark.
         self.note_damage();
+        true
     }
 
     /// Renews a record that was not renewed for a day, after its answer.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Cache;
 use super::budget::{FLOOR, Permit};
@@ -144,12 +144,13 @@ impl Cache {
             return (0, Err(WriteError::Unavailable));
         }
         let (writes, prepared): (Vec<_>, Vec<_>) = swaps.into_iter().map(|swap| self.prepare(swap)).unzip();
-        let all = async { Ok(self.store.write_in_order(writes, durability).await) };
-        let mut outcomes = match self.writing(all).await {
-            Ok(outcomes) => outcomes.into_iter(),
-            // Not in time: any of them may have been written.
-            Err(e) => return (0, Err(e)),
+        let all = self.store.write_in_order(writes, durability);
+        let Ok(outcomes) = timeout(self.settings.write_deadline, all).await else {
+            // Any of them may have been written.
+            self.writes.failed("write", "no answer in time");
+            return (0, Err(WriteError::Unavailable));
         };
+        let mut outcomes = outcomes.into_iter();
         for (done, prepared) in prepared.into_iter().enumerate() {
             let outcome = match outcomes.next() {
                 Some(outcome) => self.writing(async { outcome }).await,

@@ -23,6 +23,9 @@ use crate::store::When;
 /// The media type of what says neither in its head nor in its body what it is.
 const UNNAMED: &str = "application/vnd.oci.image.manifest.v1+json";
 
+/// The longest annotations that are listed with a subject's referrers.
+const MOST_ANNOTATIONS: usize = 1 << 20;
+
 /// A manifest that was found.
 #[derive(Debug)]
 pub struct Pulled {
@@ -171,6 +174,13 @@ impl Registry {
                 found
             }
         };
+        if manifest.subject.is_some()
+            && manifest.annotations.as_ref().is_some_and(|text| text.get().len() > MOST_ANNOTATIONS)
+        {
+            return Err(RegistryError::ManifestInvalid(format!(
+                "annotations of a manifest that has a subject stand in a list with others: at most {MOST_ANNOTATIONS} bytes"
+            )));
+        }
         // Before the first of them is looked at.
         let held = self.cache.now();
         let (depth, reach) = self.admit_children(repository, &manifest).await?;

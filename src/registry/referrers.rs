@@ -122,7 +122,9 @@ impl Registry {
         };
         let Ok(descriptor) = serde_json::from_slice::<Descriptor>(&bytes) else { return Ok(None) };
         match self.manifest(repository, &descriptor.digest).await {
-            Ok(_) => Ok(Some((descriptor, bytes.len()))),
+            Ok(_) if self.promise(repository, &record).await? == Promise::Given => Ok(Some((descriptor, bytes.len()))),
+            // Renewed or removed by somebody else meanwhile; its manifest is vouched for.
+            Ok(_) => Ok(self.find(key).await?.map(|_| (descriptor, bytes.len()))),
             Err(RegistryError::ManifestUnknown) => Ok(None),
             Err(e) => Err(e),
         }

@@ -182,6 +182,7 @@ impl Append {
             let (repository, writer) = (self.repository.clone(), self.writer.clone());
             let running = self.hasher.save().unwrap_or_default();
             if let (true, Some(session)) = (self.closed, &base) {
+                registry.check_age(id)?;
                 return registry.complete_again(&repository, &digest, session, writer).await;
             }
             let content = self.checked(&digest).await?;

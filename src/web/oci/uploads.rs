@@ -75,22 +75,37 @@ async fn mount(
 ) -> Result<bool, Stop> {
     let registry = &node.parts.registry;
     let may_read = |source: &Repository| identity.may(Access::Read, Target::Oci(source.as_str()));
-    let mut sources = Vec::new();
-    match from {
-        Some(name) => sources.extend(Repository::parse(name)),
-        // The likeliest sources first: here, where it was pushed first, then wherever this user may read.
-        None => {
-            sources.push(repository.clone());
-            sources.extend(registry.origin(digest).await?);
-            // Only for those who may read everything: how long it takes tells others that a digest is stored.
-            if identity.may(Access::Read, Target::EveryRepository) && registry.is_stored(digest).await? {
-                let all = registry.repositories(None, MOST_SOURCES, may_read).await?;
-                sources.extend(all.names.iter().filter_map(|name| Repository::parse(name)));
-            }
-        }
+    let may_read_all = identity.may(Access::Read, Target::EveryRepository);
+    if let Some(name) = from {
+        let sources: Vec<_> = Repository::parse(name).into_iter().filter(may_read).collect();
+        return mount_from(node, caller, identity, repository, digest, &sources).await;
     }
-    for source in sources.iter().filter(|source| may_read(source)) {
-        match registry.mount(repository, source, digest, caller.writer(identity)).await {
+    // The likeliest sources first: here, and where it was pushed first.
+    let near: Vec<_> = std::iter::once(repository.clone()).chain(registry.origin(digest).await?).collect();
+    let near: Vec<_> = near.into_iter().filter(may_read).collect();
+    if mount_from(node, caller, identity, repository, digest, &near).await? {
+        return Ok(true);
+    }
+    // Only for those who may read everything: how long it takes tells others that a digest is stored.
+    if !may_read_all || !registry.is_stored(digest).await? {
+        return Ok(false);
+    }
+    let all = registry.repositories(None, MOST_SOURCES, |_| true).await?;
+    let all: Vec<_> = all.names.iter().filter_map(|name| Repository::parse(name)).collect();
+    mount_from(node, caller, identity, repository, digest, &all).await
+}
+
+/// Mounts out of the first of these repositories that has the blob.
+async fn mount_from(
+    node: &Arc<Node>,
+    caller: &Caller,
+    identity: &Identity,
+    repository: &Repository,
+    digest: &Digest,
+    sources: &[Repository],
+) -> Result<bool, Stop> {
+    for source in sources {
+        match node.parts.registry.mount(repository, source, digest, caller.writer(identity)).await {
             Ok(()) => return Ok(true),
             Err(RegistryError::BlobUnknown) => {}
             Err(e) => return Err(e.into()),
