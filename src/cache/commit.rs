@@ -60,8 +60,10 @@ impl Cache {
         let encoded = Bytes::from(header.encode());
         let start = encoded.len() as u64;
         let parts = std::iter::once(encoded).chain(received.inline).collect();
-        let change = self.hot.change(&key);
-        match self.writing(self.store.write(&key, parts, When::Always, commit.durability)).await {
+        let (store, at) = (Arc::clone(&self.store), key.clone());
+        let write = async move { store.write(&at, parts, When::Always, commit.durability).await };
+        let (change, outcome) = self.changing(self.hot.change(&key), write).await?;
+        match self.wrote(outcome) {
             Ok(stamp) if self.store.traits().keep_writes => {
                 let room = |body: Bytes| Some(self.hot.make_room(body.len())?.guard(body.to_vec()));
                 let record = Record::new(key, header, start, stamp.tag, stamp.modified, small.and_then(room));

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use super::Cache;
 use super::budget::Permit;
+use super::carried::Carried;
 use super::error::{ReadError, WriteError};
 use crate::store::StoreError;
 
@@ -19,28 +20,44 @@ impl Cache {
     /// Waits for a write within its deadline, and lets the breaker know.
     pub(super) async fn writing<T>(&self, write: impl Future<Output = Result<T, StoreError>>) -> Result<T, WriteError> {
         match timeout(self.settings.write_deadline, write).await {
-            Ok(Ok(value)) => {
-                self.writes.succeeded();
-                Ok(value)
-            }
-            // Somebody else was first: nothing is wrong with the store.
-            Ok(Err(StoreError::Changed | StoreError::NotFound)) => {
-                self.writes.succeeded();
-                Err(WriteError::Changed)
-            }
-            Ok(Err(StoreError::NoSpace)) => {
-                self.writes.succeeded();
-                Err(WriteError::NoSpace)
-            }
-            Ok(Err(e)) => {
-                self.writes.failed("write", &e.to_string());
-                Err(WriteError::Unavailable)
-            }
-            Err(_) => {
-                self.writes.failed("write", "no answer in time");
-                Err(WriteError::Unavailable)
-            }
+            Ok(outcome) => self.wrote(outcome),
+            Err(_) => Err(self.late()),
         }
+    }
+
+    /// Waits for a write within its deadline. One that is late goes on, and `changes`, what it changes in the eyes of the
+    /// memory, with it: until it has landed the memory does not take what it finds for the last word.
+    pub(super) async fn changing<C: Send + 'static, T: Send + 'static>(
+        &self,
+        changes: C,
+        write: impl Future<Output = T> + Send + 'static,
+    ) -> Result<(C, T), WriteError> {
+        let carried = Carried::new(async move {
+            let outcome = write.await;
+            (changes, outcome)
+        });
+        timeout(self.settings.write_deadline, carried).await.map_err(|_| self.late())
+    }
+
+    fn late(&self) -> WriteError {
+        self.writes.failed("write", "no answer in time");
+        WriteError::Unavailable
+    }
+
+    /// Lets the breaker know what came of a write.
+    pub(super) fn wrote<T>(&self, outcome: Result<T, StoreError>) -> Result<T, WriteError> {
+        let told = match outcome {
+            Ok(value) => Ok(value),
+            // Somebody else was first: nothing is wrong with the store.
+            Err(StoreError::Changed | StoreError::NotFound) => Err(WriteError::Changed),
+            Err(StoreError::NoSpace) => Err(WriteError::NoSpace),
+            Err(e) => {
+                self.writes.failed("write", &e.to_string());
+                return Err(WriteError::Unavailable);
+            }
+        };
+        self.writes.succeeded();
+        told
     }
 
     /// Waits for a read within its deadline, and lets the breaker know.

@@ -46,8 +46,8 @@ pub struct Seen(u64);
 
 /// A change of a key that is under way. Dropped without an outcome, it leaves nothing known.
 #[derive(Debug)]
-pub struct Change<'a> {
-    hot: &'a Hot,
+pub struct Change {
+    hot: Arc<Hot>,
     key: ObjectKey,
     /// The key's generation while this is the only change under way.
     mine: u64,
@@ -133,9 +133,9 @@ impl Hot {
     }
 
     /// Begins a change of a key.
-    pub fn change(&self, key: &ObjectKey) -> Change<'_> {
+    pub fn change(self: &Arc<Self>, key: &ObjectKey) -> Change {
         let mine = self.generation(key).fetch_add(1, Ordering::SeqCst) + 1;
-        Change { hot: self, key: key.clone(), mine, done: false }
+        Change { hot: Arc::clone(self), key: key.clone(), mine, done: false }
     }
 
     /// A chunk that is in memory.
@@ -155,7 +155,7 @@ impl Hot {
     }
 }
 
-impl Change<'_> {
+impl Change {
     /// The key that changes.
     pub fn key(&self) -> &ObjectKey {
         &self.key
@@ -178,7 +178,7 @@ impl Change<'_> {
     }
 }
 
-impl Drop for Change<'_> {
+impl Drop for Change {
     fn drop(&mut self) {
         if !self.done {
             self.hot.generation(&self.key).fetch_add(1, Ordering::SeqCst);
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_was_read_before_a_change_does_not_enter_after_it() {
-        let hot = Hot::new(8 << 20);
+        let hot = Arc::new(Hot::new(8 << 20));
         let k = key("gradle/default/aa/aa");
         let seen = hot.seen(&k);
         hot.change(&k).finish_unknown();
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn of_two_changes_at_once_none_enters() {
-        let hot = Hot::new(8 << 20);
+        let hot = Arc::new(Hot::new(8 << 20));
         let k = key("gradle/default/aa/aa");
         let first = hot.change(&k);
         hot.change(&k).finish_unknown();
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn chunks_stay_within_their_share_while_readers_hold_the_budget() {
-        let hot = Hot::new(8 << 20);
+        let hot = Arc::new(Hot::new(8 << 20));
         let mut held = Vec::new();
         for i in 0..20 {
             let Some(permit) = hot.make_room(1 << 20) else { break };

@@ -60,7 +60,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Cache {
     store: Arc<dyn Store>,
-    hot: Hot,
+    hot: Arc<Hot>,
     transfers: Budget,
     reads: Breaker,
     writes: Breaker,
@@ -80,7 +80,7 @@ impl Cache {
         limit("hot", settings.hot_bytes);
         limit("transfers", settings.transfer_bytes);
         Arc::new(Self {
-            hot: Hot::new(settings.hot_bytes),
+            hot: Arc::new(Hot::new(settings.hot_bytes)),
             transfers: Budget::new(settings.transfer_bytes),
             reads: Breaker::new("reads", Arc::clone(&metrics)),
             writes: Breaker::new("writes", Arc::clone(&metrics)),
@@ -115,10 +115,10 @@ impl Cache {
             Err(ReadError::Gone) => false,
             Err(ReadError::Unavailable) => return Err(WriteError::Unavailable),
         };
-        let change = self.hot.change(key);
-        let removed = self.writing(self.store.remove(key, When::Always)).await;
-        change.finish_unknown();
-        removed.map(|()| was_there)
+        let (store, gone) = (Arc::clone(&self.store), key.clone());
+        let removal = async move { store.remove(&gone, When::Always).await };
+        let (_change, removed) = self.changing(self.hot.change(key), removal).await?;
+        self.wrote(removed).map(|()| was_there)
     }
 
     /// Copies what the memory knows of itself into the metrics.

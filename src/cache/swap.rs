@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::Cache;
 use super::budget::{FLOOR, Permit};
@@ -48,10 +48,10 @@ impl Cache {
         if !self.writes.admits() {
             return Err(WriteError::Unavailable);
         }
-        let change = self.hot.change(record.key());
-        let removed = self.writing(self.store.remove(record.key(), When::Is(record.tag().clone()))).await;
-        change.finish_unknown();
-        removed
+        let (store, key, tag) = (Arc::clone(&self.store), record.key().clone(), record.tag().clone());
+        let removal = async move { store.remove(&key, When::Is(tag)).await };
+        let (_change, removed) = self.changing(self.hot.change(record.key()), removal).await?;
+        self.wrote(removed)
     }
 
     /// Whether a renewal leaves the record as it is. Then this process is the only writer, too.
@@ -133,8 +133,10 @@ impl Cache {
         let swap = Swap { key: key.clone(), header, body, when };
         let (write, prepared) = self.prepare(swap);
         let Write { key, parts, when } = write;
-        let outcome = self.writing(self.store.write(&key, parts, when, durability)).await;
-        prepared.finish(self, outcome)
+        let store = Arc::clone(&self.store);
+        let write = async move { store.write(&key, parts, when, durability).await };
+        let (prepared, outcome) = self.changing(prepared, write).await?;
+        prepared.finish(self, self.wrote(outcome))
     }
 
     /// Writes records one after the other, each if its `when` holds, and stops at the first that fails. Gives how many
@@ -144,16 +146,17 @@ impl Cache {
             return (0, Err(WriteError::Unavailable));
         }
         let (writes, prepared): (Vec<_>, Vec<_>) = swaps.into_iter().map(|swap| self.prepare(swap)).unzip();
-        let all = self.store.write_in_order(writes, durability);
-        let Ok(outcomes) = timeout(self.settings.write_deadline, all).await else {
+        let store = Arc::clone(&self.store);
+        let all = async move { store.write_in_order(writes, durability).await };
+        let (prepared, outcomes) = match self.changing(prepared, all).await {
+            Ok(done) => done,
             // Any of them may have been written.
-            self.writes.failed("write", "no answer in time");
-            return (0, Err(WriteError::Unavailable));
+            Err(e) => return (0, Err(e)),
         };
         let mut outcomes = outcomes.into_iter();
         for (done, prepared) in prepared.into_iter().enumerate() {
             let outcome = match outcomes.next() {
-                Some(outcome) => self.writing(async { outcome }).await,
+                Some(outcome) => self.wrote(outcome),
                 None => Err(WriteError::Unavailable),
             };
             if let Err(e) = prepared.finish(self, outcome) {
@@ -163,7 +166,7 @@ impl Cache {
         (usize::MAX, Ok(()))
     }
 
-    fn prepare(&self, swap: Swap) -> (Write, Prepared<'_>) {
+    fn prepare(&self, swap: Swap) -> (Write, Prepared) {
         let Swap { key, header, body, when } = swap;
         let kept = match body.as_slice() {
             [only] if only.len() <= SMALL && self.store.traits().keep_writes => Some(only.clone()),
@@ -188,6 +191,9 @@ impl Cache {
         durability: Durability,
     ) -> Result<(), WriteError> {
         let sent = self.store.now();
+        if !self.writes.admits() {
+            return Err(WriteError::Unavailable);
+        }
         if self.store.traits().renews_in_place {
             self.writing(self.store.renew(record.key(), record.tag())).await?;
             record.set_renewed(held.unwrap_or(sent).min(sent));
@@ -229,9 +235,10 @@ impl Cache {
             return Err(ReadError::Unavailable);
         }
         let size = usize::try_from(record.header.size).map_err(|_| ReadError::Corrupt)?;
-        let permit = match self.hot.make_room(size) {
-            Some(permit) => permit,
-            None => self.room(size).await?,
+        // What the hot memory pays for and is one chunk stays there.
+        let (permit, keeps) = match self.hot.make_room(size) {
+            Some(permit) => (permit, size as u64 <= INLINE),
+            None => (self.room(size).await?, false),
         };
         let read = async {
             let reader = self.store.open(record.key()).await?;
@@ -245,7 +252,11 @@ impl Cache {
         if !bytes.chunks(INLINE as usize).enumerate().all(holds) {
             return Err(self.condemn(record, ReadError::Corrupt).await);
         }
-        Ok(permit.guard(bytes))
+        let bytes = permit.guard(bytes);
+        if keeps {
+            self.hot.keep_chunk(first.id, bytes.clone());
+        }
+        Ok(bytes)
     }
 
     /// Memory for this many bytes, at most a floor of which is queued for: who waits for more would keep those behind
@@ -301,8 +312,8 @@ pub struct Swap {
 }
 
 /// A write under way, in the eyes of the memory.
-struct Prepared<'a> {
-    change: Change<'a>,
+struct Prepared {
+    change: Change,
     header: Header,
     start: u64,
     kept: Option<Bytes>,
@@ -310,7 +321,7 @@ struct Prepared<'a> {
     sent: u64,
 }
 
-impl Prepared<'_> {
+impl Prepared {
     fn finish(self, cache: &Cache, outcome: Result<Stamp, WriteError>) -> Result<(), WriteError> {
         let Self { change, header, start, kept, sent } = self;
         let stamp = match outcome {

@@ -140,6 +140,10 @@ impl Registry {
         if depth > 1 && !self.is_older_than_slack(record) {
             return Ok(Promise::Given);
         }
+        // A process that was frozen since then begins anew.
+        if self.is_long_ago(held) {
+            return Err(RegistryError::Unavailable);
+        }
         let promise = self.rewrite(record, Some(held)).await?;
         if promise == Promise::Given {
             walk.note_renewed(record.key());

@@ -1,5 +1,7 @@
 //! Which repositories there are: a walk through the folders of their names.
 
+use tokio::time::timeout;
+
 use super::find::Patience;
 use super::{Names, Registry, RegistryError};
 use crate::cache::ReadError;
@@ -31,7 +33,9 @@ impl Registry {
         limit: usize,
         shows: impl Fn(&Repository) -> bool,
     ) -> Result<Names, RegistryError> {
-        let _turn = self.walks.acquire().await.map_err(|_| RegistryError::Unavailable)?;
+        // Whoever would wait long is better told to come back.
+        let turn = timeout(self.settings.hold_on, self.walks.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(RegistryError::Unavailable) };
         let mut folders = start(last);
         let mut names = Vec::new();
         for _ in 0..MOST_FOLDERS {

@@ -194,6 +194,10 @@ impl Registry {
             Reference::Digest(_) => None,
         });
         let named: Vec<_> = named.collect();
+        // A process that was frozen since then begins anew.
+        if self.is_long_ago(held) {
+            return Err(RegistryError::Unavailable);
+        }
         let (key, when) = (repository.manifest(&digest), When::Always);
         let mut steps = vec![Swap { key, header, body: chunks(bytes), when }];
         if let Some(subject) = &subject {

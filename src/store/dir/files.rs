@@ -147,7 +147,7 @@ pub fn replace(root: &OwnedFd, new: &str, old: &str, durability: Durability) -> 
             unlink(root, new);
             Ok(())
         }
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOENT | Errno::OPNOTSUPP) => {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOENT | Errno::OPNOTSUPP | Errno::PERM) => {
             rustix::fs::renameat(root, new, root, old)
         }
         Err(e) => Err(e),

@@ -45,7 +45,7 @@ pub async fn catalog(node: &Node, caller: &Caller) -> Response<Body> {
     let query = Query::of(caller.uri());
     let outcome = async {
         let limit = page(node, &query)?;
-        let last = match query.get("last") {
+        let last = match query.get("last").filter(|text| !text.is_empty()) {
             Some(text) => Some(Repository::parse(&text).ok_or_else(|| OciError::name(&text))?),
             None => None,
         };
