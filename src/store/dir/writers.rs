@@ -66,6 +66,9 @@ impl Writers {
         durability: Durability,
         work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        // Others that are ready come first and bring their jobs, too: one batch of many costs fewer thread changes than many
+        // of one (measured: a fifth of a small store).
+        tokio::task::yield_now().await;
         let (reply, outcome) = oneshot::channel();
         let work = Box::new(move || {
             let done = work();
