@@ -118,6 +118,11 @@ impl Auth {
         token::issue(&self.sealer, identity.name(), clock::unix_ms().saturating_add(lifetime))
     }
 
+    fn remember(&self, credentials: &[u8], identity: &Arc<Identity>) -> Arc<Identity> {
+        self.remembered.keep(credentials, identity);
+        Arc::clone(identity)
+    }
+
     fn bearer(&self, token: &str) -> Option<Arc<Identity>> {
         let name = token::check(&self.sealer, token, clock::unix_ms())?;
         if name.is_empty() {
@@ -159,16 +164,10 @@ impl Auth {
             if let (true, Some(identity)) = (holds, identity) {
                 self.throttle.succeeded(source);
                 // Before the next of the fleet looks.
-                self.remembered.keep(credentials, identity);
+                return Ok(self.remember(credentials, identity));
             }
         }
-        match identity {
-            Some(identity) if holds => {
-                self.remembered.keep(credentials, identity);
-                Ok(Arc::clone(identity))
-            }
-            _ => Err(Refused),
-        }
+        identity.filter(|_| holds).map(|identity| self.remember(credentials, identity)).ok_or(Refused)
     }
 }
 

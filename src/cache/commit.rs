@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::Cache;
 use super::carried::Carried;
 use super::error::WriteError;
 use super::hot::Known;
-use super::record::{Record, SMALL};
 use super::upload::Upload;
 use crate::model::metadata::Task;
 use crate::model::object::ObjectKey;
@@ -43,9 +41,6 @@ impl Cache {
 
     async fn put(self: Arc<Self>, key: ObjectKey, upload: Upload, commit: Commit) -> Result<bool, WriteError> {
         let received = upload.finish().await?;
-        if !self.writes.admits() {
-            return Err(WriteError::Unavailable);
-        }
         let mut header = received.header();
         header.writer = commit.writer;
         header.task = commit.task;
@@ -53,29 +48,9 @@ impl Cache {
             Some(Known::Live(old)) => old.header.size != header.size || old.header.sums != header.sums,
             _ => false,
         };
-        let small = match received.inline.as_slice() {
-            [only] if only.len() <= SMALL => Some(only.clone()),
-            _ => None,
-        };
-        let encoded = Bytes::from(header.encode());
-        let start = encoded.len() as u64;
-        let parts = std::iter::once(encoded).chain(received.inline).collect();
-        let (store, at) = (Arc::clone(&self.store), key.clone());
-        let write = async move { store.write(&at, parts, When::Always, commit.durability).await };
-        let (change, outcome) = self.changing(self.hot.change(&key), write).await?;
-        match self.wrote(outcome) {
-            Ok(stamp) if self.store.traits().keep_writes => {
-                let room = |body: Bytes| Some(self.hot.make_room(body.len())?.guard(body.to_vec()));
-                let record = Record::new(key, header, start, stamp.tag, stamp.modified, small.and_then(room));
-                change.finish(Known::Live(Arc::new(record)));
-                Ok(differs)
-            }
-            Ok(_) => {
-                change.finish_unknown();
-                Ok(differs)
-            }
+        match self.swap(&key, header, received.inline, When::Always, commit.durability).await {
+            Ok(()) => Ok(differs),
             Err(error) => {
-                change.finish_unknown();
                 // Only what certainly no record names is removed here; the rest is the sweep's.
                 if let (WriteError::NoSpace, Some(payload)) = (error, received.payload) {
                     self.discard(&payload).await;

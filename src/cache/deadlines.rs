@@ -32,11 +32,21 @@ impl Cache {
         changes: C,
         write: impl Future<Output = T> + Send + 'static,
     ) -> Result<(C, T), WriteError> {
+        self.carried(self.settings.write_deadline, changes, write).await.ok_or_else(|| self.late())
+    }
+
+    /// The same with another deadline, and without a word to the breaker; `None` when the write is late.
+    pub(super) async fn carried<C: Send + 'static, T: Send + 'static>(
+        &self,
+        deadline: Duration,
+        changes: C,
+        write: impl Future<Output = T> + Send + 'static,
+    ) -> Option<(C, T)> {
         let carried = Carried::new(async move {
             let outcome = write.await;
             (changes, outcome)
         });
-        timeout(self.settings.write_deadline, carried).await.map_err(|_| self.late())
+        timeout(deadline, carried).await.ok()
     }
 
     fn late(&self) -> WriteError {

@@ -8,7 +8,6 @@ use tokio::time::timeout;
 
 use super::Cache;
 use super::body::Body;
-use super::carried::Carried;
 use super::error::ReadError;
 use super::hot::{Known, Seen};
 use super::record::{Record, SMALL};
@@ -242,23 +241,16 @@ impl Cache {
     pub(super) async fn mark_bad(&self, key: &ObjectKey, tag: &Tag, damage: &str) -> bool {
         let mut header = Header::new(0, Sums::default());
         header.state = State::Bad;
-        let (store, key, when) = (Arc::clone(&self.store), key.clone(), When::Is(tag.clone()));
-        let change = self.hot.change(&key);
-        let mark = Carried::new({
-            let key = key.clone();
-            async move {
-                let parts = vec![Bytes::from(header.encode())];
-                let outcome = store.write(&key, parts, when, Durability::Process).await;
-                (change, outcome)
-            }
-        });
-        match timeout(self.settings.lookup_deadline, mark).await {
-            Ok((change, Ok(_))) => change.finish(Known::Absent),
-            Ok((_, Err(StoreError::Changed))) => return false,
+        let (store, at, when) = (Arc::clone(&self.store), key.clone(), When::Is(tag.clone()));
+        let parts = vec![Bytes::from(header.encode())];
+        let mark = async move { store.write(&at, parts, when, Durability::Process).await };
+        match self.carried(self.settings.lookup_deadline, self.hot.change(key), mark).await {
+            Some((change, Ok(_))) => change.finish(Known::Absent),
+            Some((_, Err(StoreError::Changed))) => return false,
             // It is found again after a restart; until then memory knows better than the store.
-            Ok((change, Err(_))) if self.store.traits().sole_writer => change.finish(Known::Absent),
+            Some((change, Err(_))) if self.store.traits().sole_writer => change.finish(Known::Absent),
             // Should it land later, it drops what memory knows then.
-            Ok((_, Err(_))) | Err(_) => {}
+            Some((_, Err(_))) | None => {}
         }
         self.metrics.corrupt.inc();
         tracing::error!(%key, damage, "a damaged record reads as a miss from now on; the next store of it replaces it");

@@ -11,6 +11,7 @@ mod error;
 mod flight;
 mod gather;
 mod hot;
+mod list;
 mod lookup;
 mod pieces;
 mod record;
@@ -18,6 +19,7 @@ mod spool;
 mod swap;
 mod upload;
 mod verify;
+mod whole;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::promise::Promise;
-use super::walk::{Step, Walk};
+use super::walk::Walk;
 use super::{Registry, RegistryError};
 use crate::cache::{ReadError, Record};
 use crate::model::digest::Digest;
@@ -66,10 +66,8 @@ impl Registry {
         if record.is_vetted(damage) {
             return Ok(Promise::Given);
         }
-        match walk.enter(record.key(), depth) {
-            Step::Go => {}
-            Step::Seen => return Ok(Promise::Given),
-            Step::TooFar => return Ok(Promise::Broken),
+        if let Some(known) = walk.enter(record.key(), depth) {
+            return Ok(known);
         }
         let whole = Box::pin(self.look_below(walk, depth, repository, record, Below::Look)).await?;
         if whole == Promise::Changed {
@@ -96,6 +94,9 @@ impl Registry {
 
     /// Renews what refers to these manifests, beside the answer: with images go their signatures.
     pub(super) fn renew_referrers_of(self: &Arc<Self>, repository: &Repository, manifests: Vec<ObjectKey>) {
+        if manifests.is_empty() {
+            return;
+        }
         let (registry, repository) = (Arc::clone(self), repository.clone());
         // Should it fail, the next renewal tries again: hours are left.
         tokio::spawn(async move {
@@ -122,10 +123,8 @@ impl Registry {
         repository: &Repository,
         record: &Arc<Record>,
     ) -> Result<Promise, RegistryError> {
-        match walk.enter(record.key(), depth) {
-            Step::Go => {}
-            Step::Seen => return Ok(Promise::Given),
-            Step::TooFar => return Ok(Promise::Broken),
+        if let Some(known) = walk.enter(record.key(), depth) {
+            return Ok(known);
         }
         // Before the first of them is looked at: a process that is frozen in between promises nothing younger.
         let held = self.cache.now();

@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::find::Patience;
 use super::promise::Promise;
 use super::{Registry, RegistryError, carry};
 use crate::cache::{Body, ReadError, Record};
@@ -58,14 +57,10 @@ impl Registry {
         record: &Arc<Record>,
         range: Range<u64>,
     ) -> Result<Option<Body>, RegistryError> {
-        let mut patience = Patience::new(self.settings.hold_on);
-        loop {
-            match self.cache.stream(record, range.clone()).await {
-                Ok(body) => return Ok(Some(body)),
-                Err(ReadError::Unavailable) => patience.wait().await?,
-                Err(ReadError::Replaced) => return Ok(None),
-                Err(ReadError::Corrupt | ReadError::Gone) => return Err(RegistryError::BlobUnknown),
-            }
+        match self.hold_on(|| self.cache.stream(record, range.clone())).await? {
+            Ok(body) => Ok(Some(body)),
+            Err(ReadError::Replaced) => Ok(None),
+            Err(_) => Err(RegistryError::BlobUnknown),
         }
     }
 

@@ -2,10 +2,7 @@
 
 use tokio::time::timeout;
 
-use super::find::Patience;
 use super::{Names, Registry, RegistryError};
-use crate::cache::ReadError;
-use crate::model::object::ObjectKey;
 use crate::model::repository::{REPOSITORIES, Repository};
 
 /// Folders that are read at once.
@@ -71,18 +68,11 @@ impl Registry {
         let prefix = format!("{REPOSITORIES}/{repository}/");
         // No component of a name begins with an underscore, and the repository's own folders follow this one.
         let first = self.folders(&prefix, "_", 1).await?.pop();
-        Ok(first.is_some_and(|name| ObjectKey::parse(&name).is_some() && name.starts_with('_')))
+        Ok(first.is_some_and(|name| name.starts_with('_')))
     }
 
     async fn folders(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<String>, RegistryError> {
-        let mut patience = Patience::new(self.settings.hold_on);
-        loop {
-            match self.cache.folders(prefix, after, limit).await {
-                Ok(names) => return Ok(names),
-                Err(ReadError::Unavailable) => patience.wait().await?,
-                Err(ReadError::Corrupt | ReadError::Gone | ReadError::Replaced) => return Ok(Vec::new()),
-            }
-        }
+        Ok(self.hold_on(|| self.cache.folders(prefix, after, limit)).await?.unwrap_or_default())
     }
 }
 

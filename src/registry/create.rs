@@ -44,7 +44,8 @@ impl Registry {
     /// late one is replaced.
     ///
     /// # Errors
-    /// [`RegistryError::NoSpace`], or [`RegistryError::Unavailable`] when the store does not take it in time.
+    /// [`RegistryError::NoSpace`]: nothing was written for certain; [`RegistryError::Unavailable`] when the store does not
+    /// take it in time.
     pub(super) async fn create(
         self: &Arc<Self>,
         repository: &Repository,
@@ -58,7 +59,9 @@ impl Registry {
         loop {
             match self.cache.swap(key, header.clone(), body.to_vec(), when, durability).await {
                 Ok(()) => return Ok(Created::Ours),
-                Err(WriteError::NoSpace) => return Err(RegistryError::NoSpace),
+                Err(WriteError::NoSpace) if certain => return Err(RegistryError::NoSpace),
+                // An earlier write may still land: nobody may conclude that nothing names what this call brought.
+                Err(WriteError::NoSpace) => return Err(RegistryError::Unavailable),
                 Err(WriteError::Changed) => {}
                 Err(WriteError::Unavailable) => {
                     certain = false;

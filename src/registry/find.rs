@@ -35,12 +35,21 @@ impl Registry {
 
     /// What is under a key in the store, whatever its state.
     pub(super) async fn inspect(&self, key: &ObjectKey) -> Result<Option<Arc<Record>>, RegistryError> {
+        let found = self.hold_on(|| self.cache.inspect(key)).await?;
+        // Removed between the two looks of a read.
+        Ok(found.unwrap_or(None))
+    }
+
+    /// Asks the cache again while it cannot answer. What is left is an answer, or what is wrong with what is there.
+    pub(super) async fn hold_on<T, F: Future<Output = Result<T, ReadError>>>(
+        &self,
+        ask: impl Fn() -> F,
+    ) -> Result<Result<T, ReadError>, RegistryError> {
         let mut patience = Patience::new(self.settings.hold_on);
         loop {
-            match self.cache.inspect(key).await {
-                Ok(found) => return Ok(found),
+            match ask().await {
                 Err(ReadError::Unavailable) => patience.wait().await?,
-                Err(ReadError::Corrupt | ReadError::Gone | ReadError::Replaced) => return Ok(None),
+                answer => return Ok(answer),
             }
         }
     }

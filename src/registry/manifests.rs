@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::find::Patience;
 use super::promise::Promise;
 use super::referrers::{Descriptor, referrer};
 use super::tags::tagged;
@@ -136,14 +135,10 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::ManifestUnknown`] when they are damaged.
     pub async fn content(self: &Arc<Self>, pulled: &Pulled) -> Result<Option<Bytes>, RegistryError> {
-        let mut patience = Patience::new(self.settings.hold_on);
-        loop {
-            match self.cache.inline(&pulled.record).await {
-                Ok(bytes) => return Ok(Some(bytes)),
-                Err(ReadError::Replaced) => return Ok(None),
-                Err(ReadError::Unavailable) => patience.wait().await?,
-                Err(ReadError::Corrupt | ReadError::Gone) => return Err(RegistryError::ManifestUnknown),
-            }
+        match self.hold_on(|| self.cache.inline(&pulled.record)).await? {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(ReadError::Replaced) => Ok(None),
+            Err(_) => Err(RegistryError::ManifestUnknown),
         }
     }
 

@@ -97,11 +97,6 @@ impl Registry {
     pub fn cache(&self) -> &Arc<Cache> {
         &self.cache
     }
-
-    /// What signs in the store's name.
-    pub fn sealer(&self) -> &Sealer {
-        &self.sealer
-    }
 }
 
 /// Carries work to its end, also when the client goes away: it may have sent everything and be gone.

@@ -89,15 +89,12 @@ impl Registry {
                 .into_iter()
                 .map(|key| {
                     let (registry, repository) = (Arc::clone(self), repository.clone());
-                    async move { registry.referrer(&repository, &key).await }
+                    async move { registry.referrer(&repository, &key, artifact_type).await }
                 })
                 .collect();
             let mut looks = stream::iter(looks).buffered(AT_ONCE);
             while let Some(found) = looks.try_next().await? {
                 let Some((descriptor, size)) = found else { continue };
-                if artifact_type.is_some_and(|wanted| descriptor.artifact_type.as_deref() != Some(wanted)) {
-                    continue;
-                }
                 bytes += size;
                 let digest = descriptor.digest.clone();
                 descriptors.push(descriptor);
@@ -108,13 +105,21 @@ impl Registry {
         }
     }
 
-    /// A descriptor under its key and its length, if the manifest is there.
+    /// A descriptor under its key and its length, if it is of the wanted type and the manifest is there.
     async fn referrer(
         self: &Arc<Self>,
         repository: &Repository,
         key: &ObjectKey,
+        wanted: Option<&str>,
     ) -> Result<Option<(Descriptor, usize)>, RegistryError> {
         let Some(record) = self.find(key).await? else { return Ok(None) };
+        let artifact_type = match record.header.facts.as_deref() {
+            Some(Facts::Referrer(facts)) => facts.artifact_type.as_deref(),
+            _ => return Ok(None),
+        };
+        if wanted.is_some() && wanted != artifact_type {
+            return Ok(None);
+        }
         let bytes = match self.cache.inline(&record).await {
             Ok(bytes) => bytes,
             Err(crate::cache::ReadError::Unavailable) => return Err(RegistryError::Unavailable),

@@ -93,22 +93,7 @@ impl Registry {
 
     /// How far a session is.
     pub(super) async fn progress(&self, id: SessionId) -> Result<Progress, RegistryError> {
-        let Some(record) = self.inspect(&id.key()).await? else {
-            return Ok(Progress::Open { record: None, hasher: Box::new(Hasher::new(Algorithm::Sha256)) });
-        };
-        let facts = match record.header.facts.as_deref() {
-            Some(Facts::Session(facts)) if record.header.state == State::Live => facts,
-            // Damaged: the client begins another.
-            _ => return Err(RegistryError::UploadUnknown),
-        };
-        match facts {
-            SessionFacts { state: SessionState::Closed(_), .. } => Ok(Progress::Closed(record)),
-            SessionFacts { state: SessionState::Cancelled, .. } => Err(RegistryError::UploadUnknown),
-            SessionFacts { state: SessionState::Open, hash } => {
-                let hasher = Hasher::restore(hash).ok_or(RegistryError::UploadUnknown)?;
-                Ok(Progress::Open { record: Some(record), hasher: Box::new(hasher) })
-            }
-        }
+        progress(self.inspect(&id.key()).await?)
     }
 
     /// How many bytes of an open session are kept.
@@ -119,6 +104,26 @@ impl Registry {
         match self.progress(id).await? {
             Progress::Open { record, .. } => Ok(record.map_or(0, |record| record.header.size)),
             Progress::Closed(_) => Err(RegistryError::UploadUnknown),
+        }
+    }
+}
+
+/// How far the session is that left this record, or none yet.
+pub(super) fn progress(record: Option<Arc<Record>>) -> Result<Progress, RegistryError> {
+    let Some(record) = record else {
+        return Ok(Progress::Open { record: None, hasher: Box::new(Hasher::new(Algorithm::Sha256)) });
+    };
+    let facts = match record.header.facts.as_deref() {
+        Some(Facts::Session(facts)) if record.header.state == State::Live => facts,
+        // Damaged: the client begins another.
+        _ => return Err(RegistryError::UploadUnknown),
+    };
+    match facts {
+        SessionFacts { state: SessionState::Closed(_), .. } => Ok(Progress::Closed(record)),
+        SessionFacts { state: SessionState::Cancelled, .. } => Err(RegistryError::UploadUnknown),
+        SessionFacts { state: SessionState::Open, hash } => {
+            let hasher = Hasher::restore(hash).ok_or(RegistryError::UploadUnknown)?;
+            Ok(Progress::Open { record: Some(record), hasher: Box::new(hasher) })
         }
     }
 }

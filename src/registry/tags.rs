@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::find::Patience;
 use super::{Registry, RegistryError};
-use crate::cache::{ReadError, Record, Swap, WriteError};
+use crate::cache::{Record, Swap, WriteError};
 use crate::model::digest::Digest;
 use crate::model::facts::{Facts, TagFacts};
 use crate::model::object::ObjectKey;
@@ -153,13 +153,7 @@ impl Registry {
         after: Option<&ObjectKey>,
         limit: usize,
     ) -> Result<Vec<ObjectKey>, RegistryError> {
-        let mut patience = Patience::new(self.settings.hold_on);
-        loop {
-            match self.cache.list(prefix, after, limit).await {
-                Ok(listed) => return Ok(listed.into_iter().map(|object| object.key).collect()),
-                Err(ReadError::Gone | ReadError::Corrupt | ReadError::Replaced) => return Ok(Vec::new()),
-                Err(ReadError::Unavailable) => patience.wait().await?,
-            }
-        }
+        let listed = self.hold_on(|| self.cache.list(prefix, after, limit)).await?;
+        Ok(listed.unwrap_or_default().into_iter().map(|object| object.key).collect())
     }
 }

@@ -1,9 +1,9 @@
 //! Bytes that come into an upload session, and the blob that they become.
 //!
 //! Every attempt to append writes a payload of its own and then commits with one compare-and-swap of the session's
-//! record: of two attempts one wins, and a broken one leaves the session as it was. `PUT` closes the session first, so
-//! that a repeated `PUT` finds what to finish and a late `PATCH` nothing to revive. An attempt that lost removes its own
-//! payload and no other.
+//! record: of two attempts one wins, and a broken one leaves the session as it was. `PUT` closes the session, so that a
+//! repeated `PUT` finds what to finish and a late `PATCH` nothing to revive. An attempt that lost removes its own payload
+//! and no other.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::content::{Content, closed_digest, of_session};
 use super::find::Patience;
-use super::session::{Progress, SessionId};
+use super::session::{Progress, SessionId, progress};
 use super::{Registry, RegistryError, carry};
 use crate::cache::{Place, Received, Record, Swap, Upload, WriteError};
 use crate::clock;
@@ -103,16 +103,18 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::UploadUnknown`] when it is over already.
     pub async fn cancel(&self, id: SessionId) -> Result<(), RegistryError> {
+        let facts = SessionFacts { state: SessionState::Cancelled, hash: String::new() };
+        let header = Header::with_facts(0, Sums::default(), Facts::Session(facts));
         let mut patience = Patience::new(self.settings.hold_on);
         loop {
-            let Progress::Open { record, hasher } = self.progress(id).await? else {
-                return Err(RegistryError::UploadUnknown);
-            };
-            let facts = SessionFacts { state: SessionState::Cancelled, hash: hasher.save().unwrap_or_default() };
-            let header = Header::with_facts(0, Sums::default(), Facts::Session(facts));
+            let there = self.inspect(&id.key()).await?;
+            if there.as_ref().is_some_and(|record| record.header.nonce == header.nonce) {
+                return Ok(()); // ours, whose answer was lost
+            }
+            let Progress::Open { record, .. } = progress(there)? else { return Err(RegistryError::UploadUnknown) };
             let when = record.map_or(When::Absent, |record| When::Is(record.tag().clone()));
-            match self.cache.swap(&id.key(), header, Vec::new(), when, Durability::Process).await {
-                Ok(_) => return Ok(()),
+            match self.cache.swap(&id.key(), header.clone(), Vec::new(), when, Durability::Process).await {
+                Ok(()) => return Ok(()),
                 Err(WriteError::NoSpace) => return Err(RegistryError::NoSpace),
                 Err(WriteError::Changed | WriteError::Unavailable) => patience.wait().await?,
             }

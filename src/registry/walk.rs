@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::promise::Promise;
 use crate::model::object::ObjectKey;
 
 /// What is left of a walk's allowance. Shared by the branches of one walk.
@@ -23,30 +24,20 @@ struct Inner {
     went_too_far: bool,
 }
 
-/// What to do with a manifest that a walk comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Look at it.
-    Go,
-    /// This walk looked at it before, or does so now.
-    Seen,
-    /// The walk is too deep or too wide: what hangs below is not served.
-    TooFar,
-}
-
 impl Walk {
     pub fn new(max_depth: u32, max_steps: u64) -> Self {
         Self { inner: Mutex::new(Inner { steps_left: max_steps, ..Inner::default() }), max_depth }
     }
 
-    /// Enters a manifest at this depth, the first being 1.
-    pub fn enter(&self, manifest: &ObjectKey, depth: u32) -> Step {
+    /// Enters a manifest at this depth, the first being 1. What is known of it without a look: that this walk looked at it
+    /// before, or does so now, or that it lies too deep to be served.
+    pub fn enter(&self, manifest: &ObjectKey, depth: u32) -> Option<Promise> {
         let mut inner = self.lock();
         if depth > self.max_depth {
             inner.went_too_far = true;
-            return Step::TooFar;
+            return Some(Promise::Broken);
         }
-        if inner.seen.insert(manifest.clone()) { Step::Go } else { Step::Seen }
+        (!inner.seen.insert(manifest.clone())).then_some(Promise::Given)
     }
 
     /// A manifest that was entered was replaced meanwhile: it may be entered again.
@@ -97,9 +88,10 @@ mod tests {
     fn a_walk_ends() {
         let key = |text| ObjectKey::parse(text).unwrap();
         let walk = Walk::new(2, 3);
-        assert_eq!(walk.enter(&key("a"), 1), Step::Go);
-        assert_eq!(walk.enter(&key("a"), 2), Step::Seen);
-        assert_eq!(walk.enter(&key("b"), 3), Step::TooFar);
-        assert!(walk.allows(3) && !walk.allows(1));
+        assert_eq!(walk.enter(&key("a"), 1), None);
+        assert_eq!(walk.enter(&key("a"), 2), Some(Promise::Given));
+        assert!(walk.allows(3) && !walk.went_too_far());
+        assert_eq!(walk.enter(&key("b"), 3), Some(Promise::Broken));
+        assert!(!walk.allows(1) && walk.went_too_far());
     }
 }

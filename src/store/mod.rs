@@ -117,8 +117,6 @@ pub struct Traits {
 pub struct Space {
     /// Bytes that can still be written.
     pub free: u64,
-    /// Bytes in all.
-    pub total: u64,
 }
 
 /// A store of objects under keys. Every method may be called from any number of tasks at once.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::support::http::basic;
+use crate::support::node::user;
 use crate::support::{Connection, TestNode};
 
 async fn status(address: SocketAddr, user: Option<(&str, &str)>, method: &str, path: &str) -> (u16, Option<String>) {
@@ -51,8 +52,8 @@ async fn anonymous_levels_over_the_wire() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_without_a_grant_reads_as_empty() {
     let dir = tempfile::tempdir().unwrap();
-    let users = "[[auth.user]]\nname = \"a\"\npassword = \"pw\"\ngrants = [\"gradle:team-a=read-write\"]";
-    let node = TestNode::configured(dir.path(), users).await;
+    let users = user("a", &["gradle:team-a=read-write"]);
+    let node = TestNode::configured(dir.path(), &users).await;
     let user = Some(("a", "pw"));
     assert_eq!(status(node.address, user, "PUT", "/cache/team-a/00aa").await, (201, None));
     assert_eq!(status(node.address, user, "GET", "/cache/team-a/00aa").await.0, 200);

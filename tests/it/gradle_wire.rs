@@ -7,6 +7,7 @@ use larder::app::Stop;
 use larder::store::faults::Fault;
 
 use crate::support::gradle_client::{GradleClient, Plan, Seen, build, unhurt, unhurt_build};
+use crate::support::node::user;
 use crate::support::{PATIENCE, TestNode, disk};
 
 /// Deadlines of a node whose store is going to misbehave.
@@ -77,8 +78,8 @@ async fn a_user_who_may_only_read_or_not_even_that_builds_on() {
     assert_eq!(counts(&unhurt_build(node.address, &plan).await).0, 0, "nothing of the reader was kept");
     assert_eq!(counts(&unhurt(&reader, &plan).await), (40, 0, 0));
     let dir = tempfile::tempdir().unwrap();
-    let users = "[[auth.user]]\nname = \"a\"\npassword = \"pw\"\ngrants = [\"gradle:team-a=read-write\"]";
-    let node = TestNode::configured(dir.path(), users).await;
+    let users = user("a", &["gradle:team-a=read-write"]);
+    let node = TestNode::configured(dir.path(), &users).await;
     let stranger = Arc::new(client(&node).of("a").within("team-b/"));
     for _ in 0..2 {
         assert_eq!(counts(&unhurt(&stranger, &plan).await), (0, 40, 40));

@@ -8,6 +8,7 @@ use larder::store::faults::Fault;
 
 use crate::support::entry::noise;
 use crate::support::kaniko::{Framing, Kaniko, Step, is_tried_again};
+use crate::support::node::user;
 use crate::support::registry_client::{DOCKER, RegistryClient, Way, sha256};
 use crate::support::{Answer, MIB, TestNode};
 
@@ -41,7 +42,7 @@ async fn build(kaniko: &Kaniko, steps: &[Step]) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_misses_pushes_and_then_hits_whoever_may_pull() {
-    let users = "[[auth.user]]\nname = \"ci\"\npassword = \"pw\"\ngrants = [\"oci:team/**=read-write\"]\n";
+    let users = user("ci", &["oci:team/**=read-write"]);
     for (anonymous, framing) in
         [("none", Framing::Chunked), ("read", Framing::Length), ("read-write", Framing::Chunked)]
     {

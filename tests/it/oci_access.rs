@@ -8,33 +8,25 @@ use serde_json::{Value, json};
 
 use crate::support::entry::noise;
 use crate::support::http::basic;
+use crate::support::node::user;
 use crate::support::program::Program;
 use crate::support::registry_client::{OCI, RegistryClient, Way, image, location, sha256, told};
 use crate::support::{Answer, MIB, TestNode};
 
-const USERS: &str = r#"
-[[auth.user]]
-name = "ci"
-password = "pw"
-grants = ["oci:**=read-write"]
-[[auth.user]]
-name = "team"
-password = "pw"
-grants = ["oci:team/*=read-write", "oci:base/**=read"]
-[[auth.user]]
-name = "gradle"
-password = "pw"
-grants = ["gradle:**=admin"]
-[[auth.user]]
-name = "boss"
-password = "pw"
-grants = ["oci:team/**=admin"]
-"#;
+fn users() -> String {
+    [
+        user("ci", &["oci:**=read-write"]),
+        user("team", &["oci:team/*=read-write", "oci:base/**=read"]),
+        user("gradle", &["gradle:**=admin"]),
+        user("boss", &["oci:team/**=admin"]),
+    ]
+    .concat()
+}
 
 async fn node(anonymous: &str) -> (tempfile::TempDir, TestNode) {
     let dir = tempfile::tempdir().unwrap();
-    let toml =
-        format!("[store]\nfsync = \"never\"\n[oci]\ntoken_ttl = \"1s\"\n[auth]\nanonymous = \"{anonymous}\"\n{USERS}");
+    let settings = "[store]\nfsync = \"never\"\n[oci]\ntoken_ttl = \"1s\"\n[auth]";
+    let toml = format!("{settings}\nanonymous = \"{anonymous}\"\n{}", users());
     let node = TestNode::configured(dir.path(), &toml).await;
     (dir, node)
 }

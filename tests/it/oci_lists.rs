@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::node::user;
 use crate::support::registry_client::{OCI, OCI_INDEX, RegistryClient, Way, descriptor, image, sha256, told};
 use crate::support::{Answer, TestNode};
 
@@ -91,22 +92,14 @@ async fn tags_are_listed_in_order_and_in_pages() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_catalog_shows_what_somebody_may_pull_from() {
-    let users = r#"
-        [[auth.user]]
-        name = "ci"
-        password = "pw"
-        grants = ["oci:**=read-write"]
-        [[auth.user]]
-        name = "team"
-        password = "pw"
-        grants = ["oci:a=read", "oci:a/*=read-write", "gradle:**=read"]
-        [[auth.user]]
-        name = "none"
-        password = "pw"
-        grants = ["gradle:**=admin"]
-    "#;
+    let users = [
+        user("ci", &["oci:**=read-write"]),
+        user("team", &["oci:a=read", "oci:a/*=read-write", "gradle:**=read"]),
+        user("none", &["gradle:**=admin"]),
+    ]
+    .concat();
     let dir = tempfile::tempdir().unwrap();
-    let node = TestNode::configured(dir.path(), users).await;
+    let node = TestNode::configured(dir.path(), &users).await;
     let mut client = RegistryClient::ci(&node, "x").await;
     assert_eq!(names(&client.get("/v2/_catalog").await, "repositories"), Vec::<String>::new());
     let all = ["a", "a-b", "a.b", "a/0", "a/b", "a/b/c", "a/z", "a0", "a_b", "b", "b/a", "zz/top"];

@@ -188,8 +188,7 @@ impl Store for DirStore {
     async fn space(&self) -> Result<Option<Space>, StoreError> {
         self.blocking(|inner| {
             let stat = rustix::fs::fstatvfs(&inner.root)?;
-            let unit = stat.f_frsize;
-            Ok(Some(Space { free: stat.f_bavail.saturating_mul(unit), total: stat.f_blocks.saturating_mul(unit) }))
+            Ok(Some(Space { free: stat.f_bavail.saturating_mul(stat.f_frsize) }))
         })
         .await
     }

@@ -67,7 +67,7 @@ impl Writers {
         work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         // Others that are ready come first and bring their jobs, too: one batch of many costs fewer thread changes than many
-        // of one (measured: a fifth of a small store).
+        // of one (measured with 16 connections that store 4 KiB: 67 to 72 µs of processor time each instead of 75 to 80).
         tokio::task::yield_now().await;
         let (reply, outcome) = oneshot::channel();
         let work = Box::new(move || {

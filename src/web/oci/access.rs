@@ -13,12 +13,12 @@ use super::API_VERSION;
 use super::error::{Code, OciError};
 use crate::auth::{Access, Identity, Target};
 use crate::model::repository::Repository;
-use crate::web::Node;
 use crate::web::caller::Caller;
+use crate::web::{Node, answer};
 
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 /// What tokens are for; there is one service.
-pub const SERVICE: &str = "larder";
+const SERVICE: &str = "larder";
 
 /// Who asks, if they may; else the answer that tells them so. The answer to a request with a body has to be sent after
 /// the body was read.
@@ -43,6 +43,19 @@ pub async fn admit(
     };
     let grant = format!("this user needs a grant such as \"oci:{repository}={needed}\"");
     Err(OciError::new(Code::Denied, grant).into_response())
+}
+
+/// Like [`admit`] for a push into the repository: a refusal comes with the body read.
+pub async fn admit_push(
+    node: &Node,
+    caller: &Caller,
+    repository: &Repository,
+    body: Body,
+) -> Result<(Arc<Identity>, Body), Response<Body>> {
+    match admit(node, caller, repository, Access::Write).await {
+        Ok(identity) => Ok((identity, body)),
+        Err(refusal) => Err(answer::after_drain(node, body, refusal).await),
+    }
 }
 
 /// Who asks.

@@ -148,11 +148,11 @@ pub async fn put(
     caller: &Caller,
     repository: &Repository,
     reference: &Reference,
-    mut body: Body,
+    body: Body,
 ) -> Response<Body> {
-    let identity = match access::admit(node, caller, repository, Access::Write).await {
-        Ok(identity) => identity,
-        Err(refusal) => return answer::after_drain(node, body, refusal).await,
+    let (identity, mut body) = match access::admit_push(node, caller, repository, body).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
     };
     let outcome = async {
         let tags = tags(caller, reference)?;

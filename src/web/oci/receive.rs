@@ -1,11 +1,14 @@
 //! Bodies on their way in: read frame by frame, and what their end means.
 
+use std::ops::Range;
+
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use bytes::Bytes;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use super::error::OciError;
+use super::error::{Code, OciError};
 use crate::registry::{Append, RegistryError};
 use crate::web::{Node, answer};
 
@@ -40,11 +43,20 @@ pub async fn next(body: &mut Body) -> Result<Option<Bytes>, Stop> {
     Ok(None)
 }
 
-/// Receives the bytes of a chunk or of a whole blob.
-pub async fn receive(node: &Node, append: &mut Append, body: &mut Body) -> Result<(), Stop> {
+/// Receives the bytes of a chunk or of a whole blob, as many as were declared and as the Content-Range says.
+pub async fn receive(node: &Node, append: &mut Append, range: Option<Range<u64>>, body: &mut Body) -> Result<(), Stop> {
+    let declared = body.size_hint().exact();
     while let Some(data) = next(body).await? {
         node.handles.oci_in.inc_by(data.len() as u64);
         append.push(data).await?;
+    }
+    let came = append.new_bytes();
+    if declared.is_some_and(|declared| declared != came) {
+        return Err(Stop::Broken);
+    }
+    if range.is_some_and(|range| range.end - range.start != came) {
+        let message = format!("the Content-Range is not that of the {came} bytes that came");
+        return Err(OciError::new(Code::SizeInvalid, message).into());
     }
     Ok(())
 }

@@ -27,10 +27,10 @@ const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 const MOST_SOURCES: usize = 1000;
 
 /// `POST`: a session; or, with `digest`, the whole blob; or, with `mount`, a blob that is here already.
-pub async fn post(node: &Arc<Node>, caller: &Caller, repository: &Repository, mut body: Body) -> Response<Body> {
-    let identity = match access::admit(node, caller, repository, Access::Write).await {
-        Ok(identity) => identity,
-        Err(refusal) => return answer::after_drain(node, body, refusal).await,
+pub async fn post(node: &Arc<Node>, caller: &Caller, repository: &Repository, body: Body) -> Response<Body> {
+    let (identity, mut body) = match access::admit_push(node, caller, repository, body).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
     };
     match try_post(node, caller, &identity, repository, &mut body).await {
         Ok(response) => answer::after_drain(node, body, response).await,
@@ -120,11 +120,11 @@ pub async fn patch(
     caller: &Caller,
     repository: &Repository,
     ticket: &str,
-    mut body: Body,
+    body: Body,
 ) -> Response<Body> {
-    let identity = match access::admit(node, caller, repository, Access::Write).await {
-        Ok(identity) => identity,
-        Err(refusal) => return answer::after_drain(node, body, refusal).await,
+    let (identity, mut body) = match access::admit_push(node, caller, repository, body).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
     };
     let outcome = async {
         let id = node.parts.registry.session(ticket, repository, identity.name())?;
@@ -133,11 +133,7 @@ pub async fn patch(
         let from = range.as_ref().map(|range| range.start);
         let declared = body.size_hint().exact();
         let mut append = node.parts.registry.append(id, repository, writer, from, declared, None).await?;
-        receive(node, &mut append, &mut body).await?;
-        if range.is_some_and(|range| range.end - range.start != append.new_bytes()) {
-            let message = format!("the Content-Range is not that of the {} bytes that came", append.new_bytes());
-            return Err(OciError::new(Code::SizeInvalid, message).into());
-        }
+        receive(node, &mut append, range, &mut body).await?;
         Ok(append.keep().await?)
     };
     match outcome.await {
@@ -152,11 +148,11 @@ pub async fn put(
     caller: &Caller,
     repository: &Repository,
     ticket: &str,
-    mut body: Body,
+    body: Body,
 ) -> Response<Body> {
-    let identity = match access::admit(node, caller, repository, Access::Write).await {
-        Ok(identity) => identity,
-        Err(refusal) => return answer::after_drain(node, body, refusal).await,
+    let (identity, mut body) = match access::admit_push(node, caller, repository, body).await {
+        Ok(admitted) => admitted,
+        Err(refusal) => return refusal,
     };
     let outcome = async {
         let text = Query::of(caller.uri()).get("digest").unwrap_or_default();
@@ -187,14 +183,7 @@ async fn store(
     let (writer, declared) = (caller.writer(identity), body.size_hint().exact());
     let from = range.as_ref().map(|range| range.start);
     let mut append = node.parts.registry.append(id, repository, writer, from, declared, Some(digest)).await?;
-    receive(node, &mut append, body).await?;
-    if declared.is_some_and(|declared| declared != append.new_bytes()) {
-        return Err(Stop::Broken);
-    }
-    if range.is_some_and(|range| range.end - range.start != append.new_bytes()) {
-        let message = format!("the Content-Range is not that of the {} bytes that came", append.new_bytes());
-        return Err(OciError::new(Code::SizeInvalid, message).into());
-    }
+    receive(node, &mut append, range, body).await?;
     append.complete(digest.clone()).await?;
     node.parts.metrics.oci_pushes.with_label_values(&["blob"]).inc();
     Ok(())
@@ -202,15 +191,11 @@ async fn store(
 
 /// `GET`: how much came.
 pub async fn get(node: &Node, caller: &Caller, repository: &Repository, ticket: &str) -> Response<Body> {
-    let identity = match access::admit(node, caller, repository, Access::Write).await {
-        Ok(identity) => identity,
+    let id = match session(node, caller, repository, ticket).await {
+        Ok(id) => id,
         Err(refusal) => return refusal,
     };
-    let outcome = async {
-        let id = node.parts.registry.session(ticket, repository, identity.name())?;
-        node.parts.registry.offset(id).await
-    };
-    match outcome.await {
+    match node.parts.registry.offset(id).await {
         Ok(offset) => progress(StatusCode::NO_CONTENT, repository, ticket, offset),
         Err(e) => OciError::from(e).into_response(),
     }
@@ -218,18 +203,26 @@ pub async fn get(node: &Node, caller: &Caller, repository: &Repository, ticket: 
 
 /// `DELETE`: the client gives up. kaniko begins and cancels an upload to see whether it may push.
 pub async fn delete(node: &Node, caller: &Caller, repository: &Repository, ticket: &str) -> Response<Body> {
-    let identity = match access::admit(node, caller, repository, Access::Write).await {
-        Ok(identity) => identity,
+    let id = match session(node, caller, repository, ticket).await {
+        Ok(id) => id,
         Err(refusal) => return refusal,
     };
-    let outcome = async {
-        let id = node.parts.registry.session(ticket, repository, identity.name())?;
-        node.parts.registry.cancel(id).await
-    };
-    match outcome.await {
+    match node.parts.registry.cancel(id).await {
         Ok(()) => answer::empty(StatusCode::NO_CONTENT),
         Err(e) => OciError::from(e).into_response(),
     }
+}
+
+/// The session that a request without a body is about.
+async fn session(
+    node: &Node,
+    caller: &Caller,
+    repository: &Repository,
+    ticket: &str,
+) -> Result<SessionId, Response<Body>> {
+    let identity = access::admit(node, caller, repository, Access::Write).await?;
+    let id = node.parts.registry.session(ticket, repository, identity.name());
+    id.map_err(|e| OciError::from(e).into_response())
 }
 
 /// The part of the blob that a request says it brings; its length has to be the body's.

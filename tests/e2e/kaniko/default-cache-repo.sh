@@ -6,13 +6,7 @@ need_kaniko
 
 start_node
 put_small_base team/base:1
-context=$WORK/context
-mkdir "$context"
-cat >"$context/Dockerfile" <<END
-FROM 127.0.0.1:$PORT/team/base:1
-RUN echo one >/one
-RUN cat /one /one >/two
-END
+two_steps "$PORT"
 
 build() { # NAME
     kaniko "$1" "$context" --cache=true --destination="127.0.0.1:$PORT/team/area/app:$1"

@@ -197,3 +197,14 @@ assert_file() {
     done < <(inspect_image "$1" --format '{{range .Layers}}{{println .}}{{end}}')
     [ "$found" = "$3" ] || fail "$1: /$2 is '$found', not '$3'"
 }
+
+# two_steps PORT: a context in $context whose Dockerfile has two steps on the base image of the registry there.
+two_steps() {
+    context=$WORK/context
+    mkdir "$context"
+    cat >"$context/Dockerfile" <<END
+FROM 127.0.0.1:$1/team/base:1
+RUN echo one >/one
+RUN cat /one /one >/two
+END
+}

@@ -30,13 +30,7 @@ at_other() { # COMMAND ...
 }
 
 at_other put_small_base team/base:1
-context=$WORK/context
-mkdir "$context"
-cat >"$context/Dockerfile" <<END
-FROM 127.0.0.1:$other/team/base:1
-RUN echo one >/one
-RUN cat /one /one >/two
-END
+two_steps "$other"
 
 build() { # NAME
     kaniko "$1" "$context" --insecure --insecure-pull --cache=true --cache-repo="127.0.0.1:$node_port/team/cache" \

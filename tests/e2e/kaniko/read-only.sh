@@ -23,13 +23,7 @@ TOML
 LOGIN=ci
 start_node
 put_small_base team/base:1
-context=$WORK/context
-mkdir "$context"
-cat >"$context/Dockerfile" <<END
-FROM 127.0.0.1:$PORT/team/base:1
-RUN echo one >/one
-RUN cat /one /one >/two
-END
+two_steps "$PORT"
 cache=(--cache=true "--cache-repo=127.0.0.1:$PORT/team/cache")
 kaniko writer "$context" "${cache[@]}" --destination="127.0.0.1:$PORT/team/app:1"
 assert_layers writer 0 1

@@ -25,20 +25,16 @@ pub struct TestNode {
     _dir: Option<tempfile::TempDir>,
 }
 
-const USERS: &str = r#"
-[[auth.user]]
-name = "ci"
-password = "pw"
-grants = ["gradle:**=read-write", "oci:**=read-write"]
-[[auth.user]]
-name = "reader"
-password = "pw"
-grants = ["gradle:**=read", "oci:**=read"]
-[[auth.user]]
-name = "boss"
-password = "pw"
-grants = ["gradle:**=admin", "oci:**=admin"]
-"#;
+/// A user with password `pw`, in TOML.
+pub fn user(name: &str, grants: &[&str]) -> String {
+    format!("[[auth.user]]\nname = {name:?}\npassword = \"pw\"\ngrants = {grants:?}\n")
+}
+
+fn users() -> String {
+    [("ci", "read-write"), ("reader", "read"), ("boss", "admin")]
+        .map(|(name, access)| user(name, &[&format!("gradle:**={access}"), &format!("oci:**={access}")]))
+        .concat()
+}
 
 impl TestNode {
     /// A node over a fresh directory.
@@ -56,7 +52,7 @@ impl TestNode {
 
     /// A node over a directory that outlives it.
     pub async fn over(data: &Path, toml: &str) -> Self {
-        Self::configured(data, &format!("{toml}\n{USERS}")).await
+        Self::configured(data, &format!("{toml}\n{}", users())).await
     }
 
     /// A node with exactly this configuration.
